@@ -1,0 +1,49 @@
+"""Writing files so that a crash, a full disk or a Ctrl-C never leaves half of one."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dsdcli.errors import DsdError, UsageError
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path`` that replaces ``path`` only if the block succeeds.
+
+    The temporary name keeps the extension, since writers choose the format by it.
+
+    Raises:
+        UsageError: the folder of ``path`` does not exist or is not a folder.
+        DsdError: the system could not write (disk full, no permission); ``path`` is then as it was.
+    """
+    path = Path(path)
+    require_folder(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DsdError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_folder(path: Path) -> None:
+    """Check before long work that the folder of the output ``path`` exists.
+
+    Raises:
+        UsageError: it does not, or it is not a folder.
+    """
+    parent = Path(path).absolute().parent
+    if not parent.is_dir():
+        raise UsageError(f"cannot write {path}: the folder {parent} does not exist; create it first")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
