@@ -1,0 +1,221 @@
+"""The dataset: one HDF5 file with the phase indices of the user's images, split for training and for judging."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dsdcli.data.phases import Phase, from_json, to_json
+from dsdcli.errors import DataError, UsageError
+from dsdcli.files import atomic
+
+FORMAT = "dsd-dataset"
+VERSION = 1
+SPLITS = ("train", "heldout")
+
+
+@dataclass(frozen=True)
+class Image:
+    """Phase indices (uint8) of a 2D image ("YX"), a stack of independent 2D images ("TYX") or a volume ("ZYX")."""
+
+    array: np.ndarray
+    axes: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Segmented images as phase indices, with what is needed to write samples in the user's own labels and units.
+
+    ``voxel_size`` (in ``voxel_unit``) is that of the stored arrays, after downsampling. ``slice_axes`` names the axes
+    across which 2D slices of the volumes are cut ("z", "zyx", ...), or is "t" for independent 2D images.
+    """
+
+    path: Path
+    phases: tuple[Phase, ...]
+    voxel_size: float | None
+    voxel_unit: str | None
+    slice_axes: str
+    downsample: int
+    provenance: dict[str, Any]
+    train: tuple[Image, ...]
+    heldout: tuple[Image, ...]
+
+    @staticmethod
+    def open(path: Path | str) -> "Dataset":
+        """Read a dataset into memory.
+
+        Raises:
+            DataError: the file is missing, damaged, or not a dataset.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise DataError(f"there is no dataset {path}; make one with: dsd ingest IMAGE")
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                return _read(path, file)
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise DataError(f"cannot read the dataset {path}: damaged, or not made by dsd ingest ({error})") from error
+
+    def write(self, path: Path | str) -> None:
+        """Write the dataset to ``path``, all or nothing.
+
+        Raises:
+            UsageError: the folder does not exist.
+            DsdError: the system could not write.
+        """
+        with atomic(Path(path)) as temporary, h5py.File(temporary, "w", locking=False) as file:
+            file.attrs.update(format=FORMAT, format_version=VERSION, phases=to_json(self.phases))
+            file.attrs.update(slice_axes=self.slice_axes, downsample=self.downsample)
+            file.attrs["provenance"] = json.dumps(self.provenance)
+            if self.voxel_size is not None:
+                file.attrs.update(voxel_size=self.voxel_size, voxel_unit=self.voxel_unit)
+            for split in SPLITS:
+                group = file.create_group(split)
+                for number, image in enumerate(self.images(split)):
+                    stored = group.create_dataset(
+                        f"{number:04d}",
+                        data=image.array,
+                        chunks=(1,) * (image.array.ndim - 2) + image.array.shape[-2:],
+                        compression="gzip",
+                        compression_opts=4,
+                        shuffle=True,
+                    )
+                    stored.attrs["axes"] = image.axes
+
+    def images(self, split: str) -> tuple[Image, ...]:
+        """The images of ``split``, "train" or "heldout"."""
+        if split not in SPLITS:
+            raise UsageError(f"there is no split '{split}'; it is one of {', '.join(SPLITS)}")
+        return self.train if split == "train" else self.heldout
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the contents: equal for equal phases, voxels, units and split, wherever they came from."""
+        head = [to_json(self.phases), self.voxel_size, self.voxel_unit, self.slice_axes, self.downsample]
+        digest = hashlib.sha256(json.dumps(head).encode())
+        for split in SPLITS:
+            for image in self.images(split):
+                digest.update(json.dumps([split, image.axes, image.array.shape]).encode())
+                digest.update(np.ascontiguousarray(image.array))
+        return digest.hexdigest()
+
+    def counts(self, split: str | None = None) -> np.ndarray:
+        """Voxels of each phase, int64 (K,), of one split or (None) of all."""
+        total = np.zeros(len(self.phases), np.int64)
+        for image in self.images(split) if split else self.train + self.heldout:
+            for plane in image.array.reshape(-1, image.array.shape[-1] * image.array.shape[-2]):
+                total += np.bincount(plane, minlength=len(self.phases))
+        return total
+
+    def fractions(self, split: str | None = None) -> np.ndarray:
+        """Volume fraction of each phase, float (K,), of one split or (None) of all."""
+        counts = self.counts(split)
+        return counts / max(1, counts.sum())
+
+    def crops(
+        self, split: str, n: int, size: Sequence[int], rng: np.random.Generator, augment: bool = False
+    ) -> np.ndarray:
+        """Draw ``n`` crops, each possible one being equally likely.
+
+        Args:
+            split: "train" or "heldout".
+            n: how many.
+            size: two sides: crops of 2D images, or of slices of volumes across `slice_axes`; three: sub-volumes.
+                Directions or images too small for the crop are left out as long as others can hold it.
+            rng: source of randomness.
+            augment: flip each axis with probability 1/2, and, where the slice axes say that all directions are
+                equivalent ("zyx"), exchange axes of equal sides.
+
+        Returns:
+            phase indices, uint8 (n, *size).
+
+        Raises:
+            DataError: no image can hold the crop.
+        """
+        size = tuple(size)
+        views = [view for image in self.images(split) for view in self._views(image, len(size))]
+        shapes = [  # of the space of possible crops: which image or slice, then the offset along each axis
+            (view.shape[0], *(max(0, side - wanted + 1) for side, wanted in zip(view.shape[1:], size, strict=True)))
+            for view in views
+        ]
+        ends = np.cumsum([np.prod(shape, dtype=np.int64) for shape in shapes], dtype=np.int64)
+        if not len(ends) or ends[-1] == 0:
+            raise DataError(self._no_room(split, size, views))
+        out = np.empty((n, *size), np.uint8)
+        flat = rng.integers(ends[-1], size=n)
+        chosen = np.searchsorted(ends, flat, side="right")
+        if augment:
+            signs = (1 - 2 * rng.integers(2, size=(n, len(size)))).tolist()
+            orders = _equal_side_orders(size) if self.slice_axes == "zyx" else [tuple(range(len(size)))]
+            order_of = rng.integers(len(orders), size=n).tolist()
+        for i, number in enumerate(chosen.tolist()):
+            first, *offsets = np.unravel_index(flat[i] - ends[number] + np.prod(shapes[number]), shapes[number])
+            window = tuple(slice(a, a + side) for a, side in zip(offsets, size, strict=True))
+            crop = views[number][(first, *window)]
+            if augment:
+                crop = crop[tuple(slice(None, None, sign) for sign in signs[i])].transpose(orders[order_of[i]])
+            out[i] = crop
+        return out
+
+    def _views(self, image: Image, ndim: int) -> list[np.ndarray]:
+        """Views (N, *L) of an image whose items, N of them, have the dimension ``ndim`` of the crop."""
+        if ndim == 3:
+            return [image.array[None]] if image.axes == "ZYX" else []
+        if ndim != 2:
+            raise UsageError(f"crops have two or three sides, not {ndim}")
+        if image.axes == "YX":
+            return [image.array[None]]
+        if image.axes == "TYX":
+            return [image.array]
+        return [np.moveaxis(image.array, "zyx".index(axis), 0) for axis in self.slice_axes]
+
+    def _no_room(self, split: str, size: tuple[int, ...], views: list[np.ndarray]) -> str:
+        wanted = "x".join(map(str, size))
+        if not views:
+            if self.images(split):
+                return f"crops of {wanted} need a volume, but {self.path} holds 2D images; use a size with two sides"
+            return f"{self.path} has no {split} images; run dsd ingest again with another --holdout"
+        found = ", ".join(sorted({"x".join(map(str, view.shape[1:])) for view in views}))
+        return (
+            f"crops of {wanted} do not fit into the {split} images of {self.path} ({found}); use a smaller --size, "
+            "or run dsd ingest again with a smaller --downsample or another --holdout"
+        )
+
+
+def _equal_side_orders(size: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The permutations of axes that leave the shape ``size`` as it is."""
+    orders = itertools.permutations(range(len(size)))
+    return [order for order in orders if tuple(size[axis] for axis in order) == size]
+
+
+def _read(path: Path, file: h5py.File) -> Dataset:
+    attrs = file.attrs
+    if attrs.get("format") != FORMAT:
+        raise DataError(f"{path} is an HDF5 file but not a dataset; make one of it with: dsd ingest {path}")
+    if attrs["format_version"] != VERSION:
+        raise DataError(f"{path} has format version {attrs['format_version']}, this dsd reads {VERSION}; ingest again")
+    phases = from_json(attrs["phases"])
+    splits = {
+        split: tuple(Image(stored[...], str(stored.attrs["axes"])) for _, stored in sorted(file[split].items()))
+        for split in SPLITS
+    }
+    for image in splits["train"] + splits["heldout"]:
+        if image.array.dtype != np.uint8 or (image.array.size and image.array.max() >= len(phases)):
+            raise DataError(f"{path} is damaged: it holds voxels of no known phase; run dsd ingest again")
+    return Dataset(
+        path=path,
+        phases=phases,
+        voxel_size=float(attrs["voxel_size"]) if "voxel_size" in attrs else None,
+        voxel_unit=str(attrs["voxel_unit"]) if "voxel_unit" in attrs else None,
+        slice_axes=str(attrs["slice_axes"]),
+        downsample=int(attrs["downsample"]),
+        provenance=json.loads(attrs["provenance"]),
+        **splits,
+    )

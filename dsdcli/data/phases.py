@@ -1,0 +1,163 @@
+"""Phases: the names behind the integer labels of a segmented image.
+
+Inside the program an image holds *phase indices* (uint8, position in a tuple of phases); files hold *labels*, whatever
+integers the user's segmentation gave.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from dsdcli.errors import DataError, UsageError
+
+MAX_LABELS = 16  # more different values than this look like grey levels (or numbered grains), not phases
+MAX_PHASES = 255
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A named phase; ``label`` is its value in the user's files."""
+
+    name: str
+    label: int
+
+
+def to_json(phases: Sequence[Phase]) -> str:
+    """The phases as a JSON list of objects, for an attribute or a file."""
+    return json.dumps([asdict(phase) for phase in phases])
+
+
+def from_json(text: str | bytes) -> tuple[Phase, ...]:
+    """Inverse of `to_json`.
+
+    Raises:
+        DataError: the text is not such a list.
+    """
+    try:
+        return tuple(Phase(str(entry["name"]), int(entry["label"])) for entry in json.loads(text))
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"the list of phases is damaged ({error})") from error
+
+
+def find_phase(phases: Sequence[Phase], name: str) -> int:
+    """Index of the phase called ``name``.
+
+    Raises:
+        UsageError: there is none; lists those that exist.
+    """
+    names = [phase.name for phase in phases]
+    if name not in names:
+        raise UsageError(f"there is no phase '{name}'; the phases are {', '.join(names)}")
+    return names.index(name)
+
+
+def count_labels(array: np.ndarray) -> dict[int, int]:
+    """Voxels of each label that occurs in an integer or bool array, by ascending label."""
+    if array.dtype in (np.bool_, np.uint8, np.uint16):
+        # Slab by slab: bincount copies its input to 64-bit integers.
+        total = np.zeros(2 ** (8 * array.dtype.itemsize), np.int64)
+        for slab in np.array_split(array.reshape(-1), max(1, array.size // 2**22)):
+            total += np.bincount(slab, minlength=total.size)
+        found = np.flatnonzero(total)
+        return {int(label): int(total[label]) for label in found}
+    labels, counts = np.unique(array, return_counts=True)
+    return {int(label): int(count) for label, count in zip(labels, counts, strict=True)}
+
+
+def choose_phases(
+    labels: Iterable[int], named: Sequence[tuple[str, int]] = (), pore: int | None = None
+) -> tuple[tuple[Phase, ...], dict[int, int], list[str]]:
+    """Decide which label is which phase.
+
+    With ``named`` (name, label) pairs every label must be named; a name given twice merges its labels, and the first
+    of them becomes the label of the phase. Without, the pore is ``pore`` or else the smallest label; the other one of
+    two is called "solid", others "phase<label>". Phases are ordered by ascending label.
+
+    Returns:
+        phases, the phase index of every label, and remarks that the user should see.
+
+    Raises:
+        UsageError: a named label does not occur, is named twice, or a name is unusable.
+        DataError: fewer than two phases, labels left without a name, or too many labels for a segmented image.
+    """
+    labels = sorted(labels)
+    listed = ", ".join(map(str, labels[:MAX_LABELS])) + (", ..." if len(labels) > MAX_LABELS else "")
+    named = list(named)
+    if pore is not None and ("pore", pore) not in named:
+        named_pore = [("pore", pore)]
+        if pore not in labels:
+            raise UsageError(f"--pore {pore}: no voxel has the label {pore}; the labels are {listed}")
+    else:
+        named_pore = []
+    if len(labels) > MAX_LABELS and not named:
+        raise DataError(
+            f"found {len(labels)} different values ({labels[0]} to {labels[-1]}): this looks like an unsegmented "
+            f"greyscale image or numbered grains; segment it into phases first, or name every label with --phase"
+        )
+    if len(labels) < 2:
+        raise DataError(
+            f"every voxel has the label {listed}: an image of one phase has no structure to learn; check the file"
+        )
+    remarks: list[str] = []
+    if named:
+        named = named_pore + named
+    else:
+        if not named_pore:
+            remarks.append(
+                f"pore = label {labels[0]}, the smallest, by convention; if that is not so, say --pore LABEL "
+                "or name every phase with --phase NAME=LABEL"
+            )
+        pore = labels[0] if pore is None else pore
+        others = [label for label in labels if label != pore]
+        named = [("pore", pore)] + [("solid" if len(others) == 1 else f"phase{label}", label) for label in others]
+    owner: dict[int, str] = {}
+    for name, label in named:
+        if owner.setdefault(label, name) != name:
+            raise UsageError(f"the label {label} is named twice: '{owner[label]}' and '{name}'")
+        if label not in labels:
+            raise UsageError(f"--phase {name}={label}: no voxel has the label {label}; the labels are {listed}")
+    unnamed = [str(label) for label in labels if label not in owner]
+    if unnamed:
+        raise DataError(
+            f"no name was given for the labels {', '.join(unnamed)}; name every label with --phase NAME=LABEL "
+            "(repeat a name to merge labels)"
+        )
+    first_label: dict[str, int] = {}
+    for name, label in named:
+        first_label.setdefault(name, label)
+    if len(first_label) < 2:
+        raise DataError("all labels were given one name: an image of one phase has no structure to learn")
+    if len(first_label) > MAX_PHASES:
+        raise DataError(f"{len(first_label)} phases are too many; at most {MAX_PHASES} are possible")
+    phases = tuple(sorted((Phase(name, label) for name, label in first_label.items()), key=lambda phase: phase.label))
+    if "pore" not in first_label:
+        remarks.append("no phase is called 'pore': wherever a porosity is asked for, use the names instead")
+    index = {phase.name: position for position, phase in enumerate(phases)}
+    return phases, {label: index[owner[label]] for label in labels}, remarks
+
+
+def to_indices(array: np.ndarray, index_of: dict[int, int]) -> np.ndarray:
+    """Phase indices (uint8, same shape) of an array of labels; ``index_of`` must know every label that occurs."""
+    labels = np.array(sorted(index_of), dtype=np.int64)
+    indices = np.array([index_of[label] for label in labels.tolist()], dtype=np.uint8)
+    if array.dtype in (np.bool_, np.uint8, np.uint16):
+        table = np.zeros(2 ** (8 * array.dtype.itemsize), np.uint8)
+        table[labels] = indices
+        return table[array.view(np.uint8) if array.dtype == np.bool_ else array]
+    return indices[np.searchsorted(labels, array)]
+
+
+def label_dtype(phases: Sequence[Phase]) -> np.dtype:
+    """The smallest integer type that holds every label."""
+    labels = [phase.label for phase in phases]
+    for dtype in (np.uint8, np.uint16, np.int16, np.int32, np.int64):
+        if np.iinfo(dtype).min <= min(labels) and max(labels) <= np.iinfo(dtype).max:
+            return np.dtype(dtype)
+    raise DataError(f"labels from {min(labels)} to {max(labels)} fit no integer type")
+
+
+def to_labels(indices: np.ndarray, phases: Sequence[Phase]) -> np.ndarray:
+    """Labels (smallest fitting integer type, same shape) of an array of phase indices."""
+    return np.array([phase.label for phase in phases], dtype=label_dtype(phases))[indices]
