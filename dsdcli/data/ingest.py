@@ -1,23 +1,14 @@
 """From the user's segmented images to a dataset."""
 
-import datetime
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import h5py
-import numpy as np
-import tifffile
-
-from dsdcli import __version__
 from dsdcli.data.dataset import Dataset, Image
 from dsdcli.data.downsample import majority
+from dsdcli.data.formats import read_image
 from dsdcli.data.phases import choose_phases, count_labels, to_indices
-from dsdcli.data.sources import read_source
 from dsdcli.data.voxel import VoxelSize
-from dsdcli.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,7 @@ def ingest(
     argv: Sequence[str] = (),
 ) -> Ingested:
     """Read, label, coarsen, split and write."""
-    read = [read_source(source) for source in sources]
+    read = [read_image(source) for source in sources]
     labels: dict[int, int] = {}
     for source in read:
         for label, count in count_labels(source.array).items():
@@ -51,9 +42,9 @@ def ingest(
     for source in read:
         coarse = majority(to_indices(source.array, index_of), downsample, tuple(range(source.array.ndim)))
         cut = len(coarse) - max(1, round(holdout * len(coarse))) if holdout else len(coarse)
-        train.append(Image(coarse[:cut], source.axes))
+        train.append(Image(coarse[:cut], source.axes or "ZYX"))
         if cut < len(coarse):
-            heldout.append(Image(coarse[cut:], source.axes))
+            heldout.append(Image(coarse[cut:], source.axes or "ZYX"))
     voxel = voxel or read[0].voxel
     dataset = Dataset(
         path=out or Path(f"{Path(sources[0]).stem}.dsd.h5"),
@@ -62,7 +53,7 @@ def ingest(
         voxel_unit=voxel.unit if voxel else None,
         slice_axes=axes or "z",
         downsample=downsample,
-        provenance={"sources": [{"name": s.name, "sha256": s.sha256} for s in read], "argv": list(argv)},
+        provenance={"sources": [{"name": s} for s in sources], "argv": list(argv)},
         train=tuple(train),
         heldout=tuple(heldout),
     )

@@ -44,7 +44,9 @@ def parse_voxel_size(text: str) -> VoxelSize:
     except ValueError:
         value = 0.0
     if unit is None or not value > 0:
-        raise UsageError(f"cannot read the voxel size '{text}'; write a number and a unit ({', '.join(UNITS_IN_METRES)}), like 5.3um")
+        raise UsageError(
+            f"cannot read the voxel size '{text}'; write a number and a unit ({', '.join(UNITS_IN_METRES)}), like 5.3um"
+        )
     return VoxelSize(value, unit, "given")
 
 

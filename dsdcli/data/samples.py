@@ -1,0 +1,227 @@
+"""Samples files: stacks of segmented images in the user's own labels and units."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import tifffile
+
+from dsdcli.data.formats import Raster, read_folder, read_image
+from dsdcli.data.phases import Phase, count_labels, from_json, to_indices, to_json, to_labels
+from dsdcli.data.sheet import write_sheet
+from dsdcli.errors import DataError, UsageError
+from dsdcli.files import atomic
+
+_IMAGEJ_BYTES = 2**31  # ImageJ's format stops at 4 GiB
+
+
+@dataclass(frozen=True)
+class Samples:
+    """``stack``: phase indices uint8 (n, *L); ``audit``: the record written with the samples, if it was found."""
+
+    stack: np.ndarray
+    phases: tuple[Phase, ...]
+    voxel_size: float | None
+    voxel_unit: str | None
+    audit: dict[str, Any] | None
+
+
+def check_samples_name(path: Path | str) -> None:
+    """See, before long work, that `write_samples` knows the extension of ``path``.
+
+    Raises:
+        UsageError: it does not; lists those it knows.
+    """
+    if Path(path).suffix.lower() not in _WRITERS:
+        raise UsageError(f"cannot tell the format of {path}; let the name end in one of {' '.join(_WRITERS)}")
+
+
+def write_samples(
+    path: Path | str,
+    stack: np.ndarray,
+    phases: Sequence[Phase],
+    voxel_size: float | None = None,
+    voxel_unit: str | None = None,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write ``stack`` in the format that the extension of ``path`` names, all or nothing.
+
+    ``.tif`` ImageJ TIFF, axes TYX or TZYX (OME-TIFF where ImageJ's format cannot hold the labels or the size);
+    ``.h5`` dataset ``/samples``; ``.npy`` bare labels; ``.png`` a contact sheet for the eye.
+
+    Args:
+        path: the file.
+        stack: phase indices (n, Y, X) or (n, Z, Y, X).
+        phases: names and labels, in the order of the indices.
+        voxel_size: side of a voxel, in ``voxel_unit``; None if unknown.
+        voxel_unit: as `dsdcli.data.voxel.UNITS_IN_METRES`.
+        extra: anything more to keep in the file (formats .h5 and .tif), as JSON.
+
+    Raises:
+        UsageError: unknown extension, or no such folder.
+        DsdError: the system could not write.
+    """
+    path = Path(path)
+    check_samples_name(path)
+    about = {
+        "phases": [asdict(phase) for phase in phases],
+        "voxel_size": voxel_size,
+        "voxel_unit": voxel_unit,
+        "shape": stack.shape,
+        "extra": extra,
+    }
+    _WRITERS[path.suffix.lower()](path, stack, phases, about)
+
+
+def read_samples(path: Path | str, phases: Sequence[Phase] | None = None) -> Samples:
+    """Read a samples file (.tif, .h5, .npy), or a folder of images of equal size, one sample each.
+
+    In files from elsewhere a 3D array is a stack of 2D samples unless the file says that it is a volume.
+
+    Args:
+        path: file or folder. An audit record ``<stem>.json`` beside it is read too.
+        phases: what the indices of the result shall mean. Phases are matched by name where the file names them all,
+            else by label. By default those of the file, else one for each label that occurs.
+
+    Raises:
+        DataError: missing or unreadable file, or labels that belong to no phase.
+    """
+    path = Path(path)
+    labels, about = _read(path)
+    beside = path.with_suffix(".json")
+    audit = _read_json(beside) if beside.is_file() else about.get("extra")
+    if not about.get("phases") and audit and isinstance(audit.get("phases"), list):
+        about = {key: audit.get(key) for key in ("phases", "voxel_size", "voxel_unit")}
+    own = from_json(json.dumps(about["phases"])) if about.get("phases") else None
+    stack, used = _indices(path, labels, own, tuple(phases) if phases else None)
+    size = about.get("voxel_size")
+    return Samples(stack, used, float(size) if size else None, about.get("voxel_unit"), audit)
+
+
+def _indices(
+    path: Path, labels: np.ndarray, own: tuple[Phase, ...] | None, wanted: tuple[Phase, ...] | None
+) -> tuple[np.ndarray, tuple[Phase, ...]]:
+    found = count_labels(labels)
+    used = wanted or own or tuple(Phase(f"phase{label}", label) for label in found)
+    names = [phase.name for phase in used]
+    table = {phase.label: index for index, phase in enumerate(used)}
+    if own and all(phase.name in names for phase in own):
+        table = {phase.label: names.index(phase.name) for phase in own}
+    strange = [str(label) for label in found if label not in table]
+    if strange:
+        known = ", ".join(f"{phase.name}={phase.label}" for phase in used)
+        raise DataError(
+            f"{path} holds labels that belong to no phase: {', '.join(strange[:16])}; the phases are {known}"
+        )
+    return to_indices(labels, table), used
+
+
+def _write_tif(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
+    labels = to_labels(stack, phases)
+    axes = "TYX" if stack.ndim == 3 else "TZYX"
+    size, unit = about["voxel_size"], about["voxel_unit"]
+    with atomic(path) as temporary:
+        if labels.dtype.char in "BHh" and labels.nbytes < _IMAGEJ_BYTES:
+            metadata = {"axes": axes, "Info": json.dumps(about)}
+            metadata |= {"min": min(p.label for p in phases), "max": max(p.label for p in phases)}
+            if size:
+                metadata |= {"spacing": size, "unit": unit}
+            tifffile.imwrite(
+                temporary,
+                labels,
+                imagej=True,
+                resolution=(1 / size, 1 / size) if size else None,
+                metadata=metadata,
+                compression="zlib",
+            )
+        else:
+            metadata = {"axes": axes, "Description": json.dumps(about)}
+            if size:
+                for axis in axes[1:]:
+                    metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": unit.replace("um", "µm")}
+            tifffile.imwrite(temporary, labels, ome=True, metadata=metadata, compression="zlib", bigtiff=True)
+
+
+def _write_h5(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
+    labels = to_labels(stack, phases)
+    with atomic(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+        samples = file.create_dataset(
+            "samples", data=labels, chunks=(1, *stack.shape[1:]), compression="gzip", compression_opts=4, shuffle=True
+        )
+        samples.attrs.update(axes="TYX" if stack.ndim == 3 else "TZYX", phases=to_json(phases))
+        if about["voxel_size"]:
+            samples.attrs.update(voxel_size=about["voxel_size"], voxel_unit=about["voxel_unit"])
+        if about["extra"] is not None:  # a dataset, since attributes may not exceed 64 kB
+            file["extra"] = json.dumps(about["extra"])
+
+
+def _write_npy(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
+    with atomic(path) as temporary:
+        np.save(temporary, to_labels(stack, phases))
+
+
+def _write_png(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
+    write_sheet(path, stack, phases)
+
+
+_WRITERS: dict[str, Callable[[Path, np.ndarray, Sequence[Phase], dict[str, Any]], None]] = {
+    ".tif": _write_tif,
+    ".tiff": _write_tif,
+    ".h5": _write_h5,
+    ".hdf5": _write_h5,
+    ".npy": _write_npy,
+    ".png": _write_png,
+}
+
+
+def _read(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Labels (n, *L) and what the file says about them."""
+    if path.suffix.lower() in (".h5", ".hdf5") and path.is_file():
+        about = _about_h5(path)
+        if about:
+            return read_image(f"{path}:/samples").array.reshape(about["shape"]), about
+    if path.is_dir():
+        images = read_folder(path)
+        shapes = {image.array.shape for image in images}
+        if len(shapes) > 1:
+            sizes = ", ".join("x".join(map(str, shape)) for shape in sorted(shapes))
+            raise DataError(f"the images in {path} differ in size ({sizes}); samples must be of one size")
+        return np.stack([image.array for image in images]), _sizes(images[0])
+    image = read_image(str(path))
+    if image.about:
+        try:
+            return image.array.reshape(image.about["shape"]), image.about
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is damaged: its record does not fit its voxels ({error})") from error
+    single = image.axes in ("YX", "ZYX")
+    return image.array[None] if single else image.array, _sizes(image)
+
+
+def _about_h5(path: Path) -> dict[str, Any] | None:
+    """What `write_samples` left in an HDF5 file, None if it comes from elsewhere."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            if "samples" not in file or "phases" not in file["samples"].attrs:
+                return None
+            attrs = file["samples"].attrs
+            about = {"phases": json.loads(attrs["phases"]), "shape": file["samples"].shape}
+            about |= {key: attrs[key] for key in ("voxel_size", "voxel_unit") if key in attrs}
+            return about | ({"extra": json.loads(file["extra"][()])} if "extra" in file else {})
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: damaged, or not a samples file ({error})") from error
+
+
+def _sizes(image: Raster) -> dict[str, Any]:
+    return {"voxel_size": image.voxel.value, "voxel_unit": image.voxel.unit} if image.voxel else {}
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the audit record {path} ({error}); delete or mend it") from error
+    return value if isinstance(value, dict) else None
