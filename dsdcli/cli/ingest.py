@@ -34,8 +34,17 @@ def ingest(
             raise UsageError(f"cannot read --phase '{text}'; write NAME=LABEL, like --phase pore=0")
         named.append((name, int(label)))
     voxel = parse_voxel_size(voxel_size) if voxel_size else None
-    done = run(sources, out, named=named, pore=pore, voxel=voxel, axes=axes, downsample=downsample, holdout=holdout,
-               argv=sys.argv)
+    done = run(
+        sources,
+        out,
+        named=named,
+        pore=pore,
+        voxel=voxel,
+        axes=axes,
+        downsample=downsample,
+        holdout=holdout,
+        argv=sys.argv,
+    )
     for remark in done.remarks:
         say(f"note: {remark}")
     emit(str(done.dataset.path))
