@@ -52,11 +52,12 @@ class Dataset:
         """Read a dataset into memory.
 
         Raises:
-            DataError: the file is missing, damaged, or not a dataset.
+            UsageError: there is no such file.
+            DataError: it is damaged, or not a dataset.
         """
         path = Path(path)
         if not path.is_file():
-            raise DataError(f"there is no dataset {path}; make one with: dsd ingest IMAGE")
+            raise UsageError(f"there is no dataset {path}; make one with: dsd ingest IMAGE")
         try:
             with h5py.File(path, "r", locking=False) as file:
                 return _read(path, file)

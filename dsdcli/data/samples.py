@@ -11,6 +11,7 @@ import numpy as np
 import tifffile
 
 from dsdcli.data.formats import Raster, read_folder, read_image
+from dsdcli.data.formats.tiff import left_in_tiff
 from dsdcli.data.phases import Phase, count_labels, from_json, to_indices, to_json, to_labels
 from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import DataError, UsageError
@@ -102,6 +103,20 @@ def read_samples(path: Path | str, phases: Sequence[Phase] | None = None) -> Sam
     return Samples(stack, used, float(size) if size else None, about.get("voxel_unit"), audit)
 
 
+def is_samples(path: Path) -> bool:
+    """Whether `write_samples` made this file (for .npy, which cannot tell: whether an audit record lies beside it)."""
+    try:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            with tifffile.TiffFile(path) as tif:
+                return left_in_tiff(tif) is not None
+        if path.suffix.lower() in (".h5", ".hdf5"):
+            return _about_h5(path) is not None
+        record = _read_json(path.with_suffix(".json"))
+    except (DataError, OSError, ValueError, tifffile.TiffFileError):
+        return False
+    return path.suffix.lower() == ".npy" and record is not None and "phases" in record
+
+
 def _indices(
     path: Path, labels: np.ndarray, own: tuple[Phase, ...] | None, wanted: tuple[Phase, ...] | None
 ) -> tuple[np.ndarray, tuple[Phase, ...]]:
@@ -176,6 +191,7 @@ _WRITERS: dict[str, Callable[[Path, np.ndarray, Sequence[Phase], dict[str, Any]]
     ".npy": _write_npy,
     ".png": _write_png,
 }
+EXTENSIONS = tuple(extension for extension in _WRITERS if extension != ".png")  # those that hold data
 
 
 def _read(path: Path) -> tuple[np.ndarray, dict[str, Any]]:

@@ -10,9 +10,9 @@ from dsdcli.data.formats.hdf5 import read_hdf5
 from dsdcli.data.formats.raster import Raster
 from dsdcli.data.formats.tiff import read_tiff
 from dsdcli.data.voxel import VoxelSize, from_name, unit_name
-from dsdcli.errors import DataError
+from dsdcli.errors import DataError, UsageError
 
-__all__ = ["Raster", "read_folder", "read_image", "split_inner"]
+__all__ = ["Raster", "natural_order", "read_folder", "read_image", "split_inner"]
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HDF5 = (b"\x89HDF\r\n\x1a\n",)
@@ -39,11 +39,12 @@ def read_image(text: str, shape: tuple[int, ...] | None = None, dtype: str | Non
         dtype: their type.
 
     Raises:
-        DataError: missing, unreadable, or no labels; one line that says what to do.
+        UsageError: there is no such file.
+        DataError: unreadable, or no labels; one line that says what to do.
     """
     path, inner = split_inner(text)
     if not path.exists():
-        raise DataError(f"there is no file {path}")
+        raise UsageError(f"there is no file {path}")
     if path.is_dir():
         raise DataError(f"{path} is a folder, not an image")
     raster = _read(path, inner, shape, dtype)

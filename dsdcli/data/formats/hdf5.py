@@ -8,7 +8,7 @@ import h5py
 from dsdcli.data.formats.labels import as_labels
 from dsdcli.data.formats.raster import Raster
 from dsdcli.data.voxel import VoxelSize, unit_name
-from dsdcli.errors import DataError
+from dsdcli.errors import DataError, UsageError
 
 _AXES = ("YX", "TYX", "ZYX", "TZYX")
 
@@ -17,7 +17,8 @@ def read_hdf5(path: Path, inner: str | None) -> Raster:
     """Read the dataset ``inner`` of an HDF5 file; None takes the only one that could be an image.
 
     Raises:
-        DataError: damaged file, no such dataset, or several to choose from (lists them).
+        UsageError: no such dataset.
+        DataError: damaged file, or several to choose from (lists them).
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -48,7 +49,7 @@ def _choose(file: h5py.File, path: Path, inner: str | None) -> h5py.Dataset:
     listed = ", ".join(f"{item.name} ({'x'.join(map(str, item.shape))} {item.dtype})" for item in (fits or found)[:16])
     if inner is not None:
         if inner not in file or not isinstance(file[inner], h5py.Dataset):
-            raise DataError(f"{path} has no dataset {inner}; it holds {listed or 'no dataset at all'}")
+            raise UsageError(f"{path} has no dataset {inner}; it holds {listed or 'no dataset at all'}")
         return file[inner]
     if len(fits) != 1:
         fix = f"say which one as {path}:/NAME" if fits else "dsd needs a numeric array of 2 or 3 dimensions"

@@ -35,7 +35,7 @@ def read_tiff(path: Path) -> Raster:
                 sizes = ", ".join("x".join(map(str, one.shape)) for one in series[:6])
                 raise DataError(f"{name} holds {len(series)} images of different kinds ({sizes}); save one per file")
             array, axes = series[0].asarray(), series[0].axes
-            about = _about(tif)
+            about = left_in_tiff(tif)
             voxel, depth, remarks = _voxel(tif, name)
             reversed_grey = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
     except DataError:
@@ -92,7 +92,7 @@ def _image_axes(array: np.ndarray, axes: str, name: str) -> tuple[np.ndarray, st
     return array, kind, remarks
 
 
-def _about(tif: tifffile.TiffFile) -> dict[str, Any] | None:
+def left_in_tiff(tif: tifffile.TiffFile) -> dict[str, Any] | None:
     """What `write_samples` left in the file."""
     if tif.is_imagej:
         text = (tif.imagej_metadata or {}).get("Info", "")

@@ -1,0 +1,37 @@
+"""What a command takes when no path is given: the newest file of its kind. Whoever uses it says what was picked."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+_WEIGHTS = ("model.safetensors", "best.safetensors", "last.safetensors")
+
+
+def newest_dataset(folder: Path = Path()) -> Path | None:
+    """The dataset (``*.dsd.h5``) in ``folder`` that was written last."""
+    return _newest(path for path in folder.glob("*.dsd.h5") if not path.name.startswith("."))
+
+
+def newest_samples(folder: Path = Path()) -> Path | None:
+    """The samples file in ``folder`` that was written last; only files that `dsd generate` made count."""
+    from dsdcli.data.samples import EXTENSIONS, is_samples
+
+    files = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")]
+    files.sort(key=_age, reverse=True)
+    return next((path for path in files if path.is_file() and is_samples(path)), None)
+
+
+def newest_run(folder: Path = Path("runs"), trained: bool = False) -> Path | None:
+    """The run in ``folder`` that was worked on last; with ``trained``, of those that have weights already."""
+    runs = [path.parent for path in folder.glob("*/config.json")]
+    if trained:
+        runs = [run for run in runs if any((run / name).is_file() for name in _WEIGHTS)]
+    return max(runs, key=lambda run: max(_age(path) for path in run.iterdir()), default=None)
+
+
+def _newest(paths: Iterable[Path]) -> Path | None:
+    return max((path for path in paths if path.is_file()), key=_age, default=None)
+
+
+def _age(path: Path) -> tuple[int, str]:
+    """Sort key: time of the last change, then the name, so that ties are settled the same way everywhere."""
+    return path.stat().st_mtime_ns, path.name
