@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,24 @@ def atomic(path: Path) -> Iterator[Path]:
         raise DsdError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def together(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose files move into ``folder`` only if the block succeeds: all of them or none.
+
+    Raises:
+        DsdError: the system could not write; ``folder`` is then as it was.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".dsd-") as name:
+        temporary = Path(name)
+        try:
+            yield temporary
+            for file in sorted(temporary.iterdir()):
+                os.replace(file, folder / file.name)
+        except (OSError, DsdError) as error:
+            reason = str(error).replace(f"{temporary}{os.sep}", f"{folder}{os.sep}")
+            raise (type(error) if isinstance(error, DsdError) else DsdError)(reason) from error
 
 
 def require_folder(path: Path) -> None:

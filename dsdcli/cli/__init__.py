@@ -1,0 +1,59 @@
+"""The `dsd` command: one short file per subcommand; nothing heavy is imported before a command runs."""
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from dsdcli import __version__
+from dsdcli.cli import generate, ingest, train
+from dsdcli.errors import DsdError
+
+app = typer.Typer(
+    name="dsd",
+    help="Microstructures with exact phase fractions, learned from one segmented image.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"dsd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("ingest")(ingest.ingest)
+app.command("train")(train.train)
+app.command("generate")(generate.generate)
+
+
+def main() -> None:
+    """Run `dsd`; errors become one line on stderr and an exit code (0 ok, 1 unexpected, 2 usage, 3 gate, 4 data)."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("dsd: interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    except DsdError as error:
+        print(f"dsd: error: {error}", file=sys.stderr)
+        code = error.exit_code
+    sys.exit(code or 0)

@@ -1,0 +1,94 @@
+"""`dsd generate`: images with exactly the wanted voxels of every phase."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, progress, say, set_quiet
+from dsdcli.cli.parse import parse_pairs, parse_size
+from dsdcli.errors import UsageError
+
+
+def generate(
+    model: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="Shipped model, run or model folder, or weights file. Default: the newest run under ./runs, else berea-2d.", show_default=False)] = None,
+    porosity: Annotated[float | None, typer.Option(metavar="P", help="Volume fraction of the phase 'pore'.", show_default=False)] = None,
+    fraction: Annotated[list[str] | None, typer.Option(metavar="NAME=V", help="Volume fraction of a phase; repeatable. Phases not named share the rest as in the training images.", show_default=False)] = None,
+    counts: Annotated[list[str] | None, typer.Option(metavar="NAME=K", help="Voxels of a phase in every sample; repeatable.", show_default=False)] = None,
+    like: Annotated[Path | None, typer.Option(metavar="DATASET", help="Draw every sample's counts from a random real crop of this dataset.", show_default=False)] = None,
+    number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="Samples.")] = 16,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size in voxels, DxHxW in 3D.", show_default="that of the training crops")] = None,
+    boundary: Annotated[str | None, typer.Option(metavar="KIND", help="noflux or periodic.", show_default="as trained")] = None,
+    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk; one more network evaluation decodes.")] = 32,
+    eta: Annotated[float, typer.Option(metavar="X", min=0, help="Share of back-and-forth hops kept: 0 net flux, 1 the full process.")] = 0.0,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Samples computed at a time; changes memory and speed, not the samples.")] = 64,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed. Default: a new one, reported.", show_default=False)] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output: .tif, .h5, .npy, or .png for a sheet alone. Default: samples.tif here, or the next free samples-2.tif ...", show_default=False)] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Generate images whose voxel counts are exactly the requested ones.
+
+    Writes the samples, a PNG sheet and an audit record (JSON) next to each other, and prints the path of the samples.
+    Without a request the phases take their volume fractions in the training images.
+    """
+    set_quiet(quiet)
+    fractions = parse_pairs("--fraction", fraction or [], float)
+    numbers = parse_pairs("--counts", counts or [], int)
+    if porosity is not None:
+        if "pore" in fractions:
+            raise UsageError("--porosity and --fraction pore=V say the same thing; give one")
+        fractions["pore"] = porosity
+    if like and (fractions or numbers):
+        raise UsageError("--like draws the counts from real crops; leave out --porosity, --fraction and --counts")
+    sides = parse_size(size) if size else None
+
+    from dsdcli.data.samples import check_samples_name
+    from dsdcli.discover import newest_run
+    from dsdcli.files import require_folder
+    from dsdcli.network.shipped import find_model
+
+    if out is not None:
+        require_folder(out)
+        check_samples_name(out)
+    else:
+        out = _free_name()
+    if model:
+        path = find_model(model)
+    elif path := newest_run(trained=True):
+        say(f"model: {path} (the newest run here)")
+    else:
+        path = find_model("berea-2d")
+        say("model: berea-2d (shipped; no run under ./runs)")
+
+    from dsdcli.device import pick_device
+    from dsdcli.sampling.job import Job, make_totals, run_job
+    from dsdcli.sampling.reverse import SamplerSettings
+
+    target = pick_device(device)
+    job = Job.prepare(path, sides, boundary, SamplerSettings(steps=steps, eta=eta), seed, batch, target)
+    totals = make_totals(job, number, fractions, numbers, like)
+    if not (fractions or numbers or like):
+        say("no phase requested: taking the volume fractions of the training images (see --porosity, --fraction)")
+    with progress("generating", job.evaluations(number)) as update:
+        written = run_job(job, totals, out, sys.argv, lambda state: update(state.evaluations))
+    say(
+        f"{number} samples of {'x'.join(map(str, job.lattice.shape))}, exact counts, seed {job.seed}, "
+        f"{written.audit['evaluations_per_sample']} evaluations each, {written.audit['seconds']:.1f} s"
+    )
+    say(f"sheet {written.sheet}, audit record {written.record}")
+    if as_json:
+        emit_json(written.audit)
+    else:
+        emit(str(written.path))
+
+
+def _free_name() -> Path:
+    """``samples.tif``, or the first of ``samples-2.tif``, ``samples-3.tif``, ... that is free here."""
+    path, number = Path("samples.tif"), 1
+    while path.exists():
+        number += 1
+        path = Path(f"samples-{number}.tif")
+    return path

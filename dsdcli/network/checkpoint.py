@@ -1,0 +1,134 @@
+"""A model on disk: a folder with config.json and weights as safetensors; nothing is ever unpickled."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dsdcli.errors import DataError, UsageError
+from dsdcli.files import atomic, write_json
+from dsdcli.network.config import ModelConfig
+from dsdcli.network.model import UndoNet
+
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "best.safetensors", "last.safetensors")  # in the order they are looked for
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically."""
+    with atomic(path) as temporary:
+        try:
+            save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:  # its own type hides the system's error, such as a full disk
+            raise OSError(str(error)) from error
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        DataError: it is truncated, damaged or not such a file.
+    """
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise UsageError(f"no such file: {path}") from error
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"cannot read {path}: truncated, damaged or not safetensors ({error}); use another copy"
+        ) from error
+
+
+def save_config(folder: Path, config: ModelConfig) -> None:
+    """Write config.json into the model folder."""
+    write_json(folder / CONFIG, config.to_json())
+
+
+def locate(path: Path) -> tuple[Path, Path]:
+    """The config and weights files of a model folder, a run folder or a weights file.
+
+    Raises:
+        UsageError: nothing there, or one of the two is missing.
+    """
+    path = Path(path)
+    if path.is_file():
+        folder, weights = path.parent, path
+    else:
+        folder = path
+        found = [path / name for name in WEIGHTS if (path / name).is_file()]
+        if not found:
+            raise UsageError(f"no model in {path}: expected one of {', '.join(WEIGHTS)} beside {CONFIG}")
+        weights = found[0]
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"no {CONFIG} beside {weights.name} in {folder}: a model is a folder with both")
+    return folder / CONFIG, weights
+
+
+def load_config(path: Path) -> ModelConfig:
+    """The configuration of the model at ``path`` (folder or weights file).
+
+    Raises:
+        UsageError: no model there.
+        DataError: its config.json is damaged.
+    """
+    config_path, _ = locate(path)
+    try:
+        value = json.loads(config_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {config_path} ({error})") from error
+    return ModelConfig.from_json(value)
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
+    """The network of the model at ``path``, ready to evaluate.
+
+    Raises:
+        UsageError: no model there.
+        DataError: the weights are damaged or belong to another architecture.
+    """
+    config = load_config(path)
+    _, weights = locate(path)
+    model = UndoNet(config)
+    try:
+        model.load_state_dict({name: t.float() for name, t in load_tensors(weights).items()})
+    except RuntimeError as error:
+        raise DataError(
+            f"the weights in {weights} do not fit its {CONFIG}; use the pair that was saved together"
+        ) from error
+    return model.to(device).eval().requires_grad_(False)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of config and weights: names the model exactly, in audit records."""
+    total = hashlib.sha256()
+    for part in locate(path):
+        total.update(part.read_bytes())
+    return total.hexdigest()
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What is in a model or run folder, for `dsd info`: config, weights, parameters, digest and training state."""
+    config = load_config(path)
+    config_path, weights = locate(path)
+    folder = config_path.parent
+    result = {
+        "kind": "run" if (folder / "train.json").is_file() else "model",
+        "path": os.fspath(path),
+        "weights": weights.name,
+        "parameters": sum(t.numel() for t in load_tensors(weights).values()),
+        "digest": digest(path),
+        "config": config.to_json(),
+    }
+    log = folder / "metrics.jsonl"
+    if log.is_file():
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        result["training"] = {"steps": max((line["step"] for line in lines), default=0), "log": log.name}
+        validated = [line for line in lines if "validation" in line]
+        if validated:
+            result["training"]["best_validation"] = min(line["validation"] for line in validated)
+    return result

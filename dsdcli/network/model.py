@@ -1,0 +1,86 @@
+"""The undo-count head: from particle counts and a dose to expected hops to undo."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dsdcli.network.config import ModelConfig
+from dsdcli.network.unet import UNet
+from dsdcli.process.lattice import Lattice
+
+DOSE_FEATURES = 8
+
+
+class UndoNet(nn.Module):
+    """Predicts undo counts h_v(x, c) = s exp(f / sqrt(1 + 2 s)), f the U-Net's output (method.md, section 5).
+
+    The U-Net sees the counts of the carried phases and a mask channel that is 1 on the sites where particles may walk;
+    the zero padding of its convolutions then shows it where the walls are, at no cost. The condition is
+    log s and the mean count of each phase.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.phases = len(config.carried)
+        inputs = self.phases + 1
+        condition = DOSE_FEATURES + self.phases
+        self.unet = UNet(config.ndim, inputs, self.phases * 2 * config.ndim, condition, config.architecture)
+
+    def forward(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+        """Undo counts (B, C, 2d, *L), float32, for counts (B, C, *L) and doses (B,); 0 towards a wall."""
+        log_ratio = self.log_ratio(counts, dose, lattice)
+        s = _per_image(dose, log_ratio)
+        return s * torch.exp(log_ratio) * lattice.open_bonds(counts.device)
+
+    def log_ratio(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+        """log(h / s), float32 (B, C, 2d, *L)."""
+        counts = counts.float()
+        mean = counts.flatten(2).mean(2)  # (B, C)
+        field = torch.cat([counts - mean[(..., *(None,) * lattice.ndim)], torch.ones_like(counts[:, :1])], dim=1)
+        condition = torch.cat([self._dose_features(dose), mean], dim=1)
+        periodic = lattice.boundary == "periodic"
+        padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
+        f = self.unet(padded, condition, ring)[(..., *crop)].float()
+        f = f.unflatten(1, (self.phases, lattice.directions))
+        return f / torch.sqrt(1 + 2 * _per_image(dose, f))
+
+    def _dose_features(self, dose: torch.Tensor) -> torch.Tensor:
+        """Smooth features (B, 8) of where log s lies in the range seen in training."""
+        low, high = math.log(self.config.dose_min), math.log(self.config.dose_max)
+        u = ((torch.log(dose.double()) - low) / (high - low)).clamp(0, 1)
+        k = torch.arange(1, DOSE_FEATURES // 2 + 1, device=dose.device)
+        angle = math.pi * u[:, None] * k
+        return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1).float()
+
+
+def _per_image(dose: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return dose.float().view(-1, *(1,) * (like.ndim - 1))
+
+
+def pad(field: torch.Tensor, multiple: int, periodic: bool) -> tuple[torch.Tensor, tuple[slice, ...], bool]:
+    """Bring the sides of (B, C, *L) to multiples of ``multiple``.
+
+    No-flux: zeros, which read as "no site here". Periodic: sides that already fit stay, and the net pads around the
+    ring; otherwise every side grows by copies of the far side, at least two coarse cells wide, so that the sites that
+    count see their true surroundings.
+
+    Returns:
+        the padded field, the slices that undo it, and whether the net must pad around the ring.
+    """
+    sides = field.shape[2:]
+    over = [-side % multiple for side in sides]
+    if not any(over):
+        return field, (slice(None),) * len(sides), periodic
+    if not periodic:
+        padding = [n for extra in reversed(over) for n in (0, extra)]
+        return F.pad(field, padding), tuple(slice(0, side) for side in sides), False
+    crop = []
+    for axis, (side, extra) in enumerate(zip(sides, over, strict=True)):
+        before, after = 2 * multiple, 2 * multiple + extra
+        index = torch.arange(-before, side + after, device=field.device) % side
+        field = field.index_select(axis + 2, index)
+        crop.append(slice(before, before + side))
+    return field, tuple(crop), False

@@ -1,0 +1,34 @@
+"""The pretrained models that come with the package."""
+
+from pathlib import Path
+
+import dsdcli
+from dsdcli.errors import UsageError
+
+
+def shipped_models() -> dict[str, Path]:
+    """Name -> folder of every model that was installed with the package (or lies in the repository beside it)."""
+    package = Path(dsdcli.__file__).parent
+    for library in (package / "models", package.parent / "models"):
+        found = {p.parent.name: p.parent for p in sorted(library.glob("*/config.json"))}
+        if found:
+            return found
+    return {}
+
+
+def find_model(name: str) -> Path:
+    """Folder or file of the model called ``name``: a path first, else a shipped model.
+
+    Raises:
+        UsageError: neither; lists what exists.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = shipped_models()
+    if name in shipped:
+        return shipped[name]
+    raise UsageError(
+        f"unknown model '{name}': no such path, and the shipped models are {', '.join(shipped) or 'none'}; "
+        "train one with: dsd train"
+    )

@@ -1,0 +1,20 @@
+"""Doses: how the noise levels are spread in training and stepped through in sampling."""
+
+import torch
+
+
+def stratified_log_doses(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    """n doses with log s uniform on [log low, log high], one in each of n equal strata, in random order: (n,) float64.
+
+    Uniform in log s makes the undo-count loss the process likelihood (method.md, section 5).
+    """
+    device = generator.device
+    u = torch.rand(n, generator=generator, device=device, dtype=torch.float64)
+    stratum = torch.randperm(n, generator=generator, device=device)
+    return low * (high / low) ** ((stratum + u) / n)
+
+
+def dose_grid(steps: int, high: float, low: float, rho: float = 7.0) -> list[float]:
+    """steps + 1 decreasing doses from ``high`` to ``low``, equally spaced in s^(1/rho) (method.md, section 6)."""
+    a, b = high ** (1 / rho), low ** (1 / rho)
+    return [(a + (b - a) * i / steps) ** rho for i in range(steps + 1)]

@@ -1,0 +1,84 @@
+"""Lattice: its shape, its walls, and the 2 d directions of a hop."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+
+from dsdcli.errors import UsageError
+
+Boundary = Literal["noflux", "periodic"]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """A box of sites in any dimension, with the same kind of wall on every side.
+
+    Direction v = 2 * axis is a hop of +1 along ``axis``, v = 2 * axis + 1 a hop of -1.
+
+    Raises:
+        UsageError: a side is shorter than one site, or the boundary is unknown.
+    """
+
+    shape: tuple[int, ...]
+    boundary: Boundary = "noflux"
+
+    def __post_init__(self) -> None:
+        if not self.shape or min(self.shape) < 1:
+            raise UsageError(f"a lattice needs sides of at least 1 site, not {self.shape}")
+        if self.boundary not in ("noflux", "periodic"):
+            raise UsageError(f"unknown boundary '{self.boundary}': use noflux or periodic")
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @cached_property
+    def sites(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def directions(self) -> int:
+        return 2 * self.ndim
+
+    def fold(self, site: torch.Tensor) -> torch.Tensor:
+        """Bring positions (P, d) that may lie outside back in: wrapped (periodic) or reflected (no-flux).
+
+        Reflection p mod 2N, then 2N - 1 - p on the far half, is the walk on the infinite line seen through walls
+        between sites, so it maps the free walk exactly to the walk with no-flux walls (method.md, section 2).
+        """
+        side = torch.tensor(self.shape, device=site.device)
+        if self.boundary == "periodic":
+            return site % side
+        site = site % (2 * side)
+        return torch.where(site >= side, 2 * side - 1 - site, site)
+
+    def open_bonds(self, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Which hops are possible, for every direction and site: bool (2d, *L), False towards a wall."""
+        bonds = torch.ones(self.directions, *self.shape, dtype=torch.bool, device=device)
+        if self.boundary == "noflux":
+            for axis, side in enumerate(self.shape):
+                bonds[2 * axis].select(axis, side - 1).fill_(False)
+                bonds[2 * axis + 1].select(axis, 0).fill_(False)
+        return bonds
+
+    def ravel(self, site: torch.Tensor) -> torch.Tensor:
+        """Flat row-major index (P,) of the positions (P, d)."""
+        flat = site[:, 0]
+        for axis in range(1, self.ndim):
+            flat = flat * self.shape[axis] + site[:, axis]
+        return flat
+
+    def unravel(self, flat: torch.Tensor) -> torch.Tensor:
+        """Positions (P, d) of the flat indices (P,)."""
+        return torch.stack(torch.unravel_index(flat, self.shape), dim=-1)
+
+    def mixing_dose(self) -> float:
+        """Dose after which the slowest mode has decayed to exp(-2): a uniform placement is then the true prior.
+
+        2 (N / pi)^2 with no-flux walls, 2 (N / (2 pi))^2 when periodic, N the longest side (method.md, section 6).
+        """
+        length = max(self.shape) / (1 if self.boundary == "noflux" else 2)
+        return 2.0 * (length / math.pi) ** 2

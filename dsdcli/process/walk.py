@@ -1,0 +1,106 @@
+"""Particles and the only functions that move them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from dsdcli.process.kernel import axis_kernel
+from dsdcli.process.lattice import Lattice
+
+
+@dataclass(frozen=True)
+class Particles:
+    """All particles of a batch of B images, sorted by image, then by carried phase.
+
+    Attributes:
+        image: (P,) index of the image, 0..B-1.
+        phase: (P,) index of the carried phase, 0..C-1.
+        site: (P, d) position.
+    """
+
+    image: torch.Tensor
+    phase: torch.Tensor
+    site: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def occupancy(self, lattice: Lattice, images: int, phases: int) -> torch.Tensor:
+        """Counts n(x, c) as int64 (B, C, *L)."""
+        flat = (self.image * phases + self.phase) * lattice.sites + lattice.ravel(self.site)
+        return torch.bincount(flat, minlength=images * phases * lattice.sites).view(images, phases, *lattice.shape)
+
+    def per_image(self, images: int) -> list[int]:
+        """Number of particles of each image."""
+        return torch.bincount(self.image, minlength=images).tolist()
+
+
+def place(carried: torch.Tensor) -> Particles:
+    """One particle on every True site of a one-hot image (B, C, *L)."""
+    where = carried.nonzero()
+    return Particles(where[:, 0], where[:, 1], where[:, 2:])
+
+
+def scatter(counts: torch.Tensor, lattice: Lattice, generators: Sequence[torch.Generator]) -> Particles:
+    """Place counts (B, C) particles independently and uniformly: the process at infinite dose.
+
+    Each image draws from its own generator, so it does not depend on the others in the batch.
+    """
+    device = counts.device
+    total = counts.sum(1).tolist()
+    flat = [
+        torch.randint(lattice.sites, (n,), generator=g, device=g.device) for n, g in zip(total, generators, strict=True)
+    ]
+    index = torch.arange(counts.numel(), device=device).repeat_interleave(counts.flatten())
+    phases = counts.shape[1]
+    return Particles(index // phases, index % phases, lattice.unravel(torch.cat(flat).to(device)))
+
+
+def diffuse(start: Particles, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator) -> Particles:
+    """Exact forward draw at any dose (B,): a Skellam displacement along every axis, wrapped or folded.
+
+    O(particles), no table (method.md, section 2).
+    """
+    mean = dose.to(torch.float64)[start.image][:, None, None].expand(-1, lattice.ndim, 2).contiguous()
+    hops = torch.poisson(mean, generator=generator)
+    step = (hops[..., 0] - hops[..., 1]).to(torch.int64)
+    return replace(start, site=lattice.fold(start.site + step))
+
+
+def undo_counts(now: Particles, start: Particles, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    """Expected number of forward hops to undo in each direction, h_v = s p(x+v|x0) / p(x|x0) (method.md, section 5).
+
+    The ratio needs the kernel of one axis only, since those of the others cancel.
+
+    Args:
+        now: the particles after a dose; ``start``: where they came from, in the same order.
+        dose: (B,) dose of each image.
+
+    Returns:
+        (P, 2d) float64, 0 towards a wall.
+    """
+    rates = []
+    for axis, side in enumerate(lattice.shape):
+        kernel = axis_kernel(side, lattice.boundary, dose).flatten()
+        x, x0 = now.site[:, axis], start.site[:, axis]
+        row = now.image * side
+        here = kernel[(row + x) * side + x0].clamp_min(1e-300)
+        rates += [kernel[(row + (x + sign) % side) * side + x0] / here for sign in (1, -1)]
+    bonds = lattice.open_bonds(now.site.device).flatten(1)[:, lattice.ravel(now.site)].T  # (P, 2d)
+    return torch.stack(rates, dim=-1) * dose.to(torch.float64)[now.image, None] * bonds
+
+
+def leap(now: Particles, mean_hops: torch.Tensor, lattice: Lattice, generators: Sequence[torch.Generator]) -> Particles:
+    """Every particle hops k_v ~ Poisson(mean_hops_v) times in each direction at once; walls reflect or wrap.
+
+    Particles are moved, never made or lost, so counts stay exact whatever the rates (method.md, section 6).
+
+    Args:
+        mean_hops: (P, 2d) non-negative.
+        generators: one for each image of the batch, on the device of ``mean_hops``.
+    """
+    parts = mean_hops.split(now.per_image(len(generators)))
+    hops = torch.cat([torch.poisson(m, generator=g) for m, g in zip(parts, generators, strict=True)])
+    hops = hops.view(-1, lattice.ndim, 2)
+    return replace(now, site=lattice.fold(now.site + (hops[..., 0] - hops[..., 1]).to(torch.int64)))

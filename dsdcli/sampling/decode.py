@@ -1,0 +1,148 @@
+"""From particle counts to a segmented image: one phase on every site, with exactly the wanted totals."""
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dsdcli.process.lattice import Lattice
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Result of `decode` for one image.
+
+    Attributes:
+        image: phase index of every site, uint8 (*L).
+        excess: expected occupancy in excess of one per site, as a share of the particles: overlaps to be resolved.
+        far: share of the carried voxels that lie where neither the site nor a neighbour held a particle of theirs.
+    """
+
+    image: np.ndarray
+    excess: float
+    far: float
+
+
+def expected_occupancy(counts: torch.Tensor, undo: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    """Expected clean occupancy e(x, c) when the remaining hops are undone (method.md, section 7).
+
+    e(x) = n(x) (1 - sum_v h_v(x)) + sum_v n(x - v) h_v(x - v), with sum_v h_v clipped to one; conserves every
+    phase's total.
+
+    Args:
+        counts: (B, C, *L); ``undo``: undo counts (B, C, 2d, *L), 0 towards walls.
+
+    Returns:
+        float64 (B, C, *L).
+    """
+    undo = undo.double()
+    share = undo / undo.sum(2, keepdim=True).clamp_min(1)
+    flux = counts.double().unsqueeze(2) * share  # (B, C, 2d, *L)
+    result = counts - flux.sum(2)
+    for axis in range(lattice.ndim):
+        for direction, sign in ((2 * axis, 1), (2 * axis + 1, -1)):
+            # No flux leaves through a wall, so what roll carries around the edge is nothing there.
+            result = result + flux[:, :, direction].roll(sign, axis - lattice.ndim)
+    return result
+
+
+def decode(
+    expected: np.ndarray, occupied: np.ndarray, totals: np.ndarray, background: int, lattice: Lattice
+) -> Decoded:
+    """The most probable segmented image with exactly the wanted totals.
+
+    Chooses one phase per site so that the summed expected occupancy is the largest possible; the background counts
+    one minus the others. For one carried phase these are the N sites of largest e.
+
+    Args:
+        expected: e(x, c) float64 (C, *L); ``occupied``: n(x, c) (C, *L).
+        totals: voxels of every phase, background included: (K,), K = C + 1, summing to the number of sites.
+        background: index of the phase that is not carried.
+    """
+    carried = len(expected)
+    flat = expected.reshape(carried, -1)
+    score = np.insert(flat, background, 1 - flat.sum(0), axis=0)
+    image = assign(score, totals).astype(np.uint8)
+    phases = [c for c in range(carried + 1) if c != background]
+    far = 0
+    for channel, phase in zip(occupied, phases, strict=True):
+        reach = _with_neighbours(channel > 0, lattice)
+        far += int(((image == phase) & ~reach.ravel()).sum())
+    particles = max(1, int(np.delete(totals, background).sum()))
+    excess = float(np.maximum(flat.sum(0) - 1, 0).sum()) / particles
+    return Decoded(image.reshape(lattice.shape), excess, far / particles)
+
+
+def _with_neighbours(held: np.ndarray, lattice: Lattice) -> np.ndarray:
+    """Sites that are True or have a True neighbour across an open bond."""
+    result = held.copy()
+    for axis in range(held.ndim):
+        for sign in (1, -1):
+            moved = np.roll(held, sign, axis)
+            if lattice.boundary == "noflux":
+                moved[(slice(None),) * axis + (0 if sign == 1 else -1,)] = False
+            result |= moved
+    return result
+
+
+def assign(score: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """One phase per site with fixed totals and the largest summed score: an exact transportation problem.
+
+    Starts from the best phase of every site and moves the surplus along cheapest chains of reassignments between
+    phases (successive shortest paths, so the result is optimal); its work grows with the surplus alone.
+
+    Args:
+        score: (K, S); ``totals``: (K,) integers that sum to S.
+
+    Returns:
+        phase of every site, int64 (S,).
+    """
+    phases, sites = score.shape
+    if int(np.sum(totals)) != sites:
+        raise ValueError(f"the totals {list(totals)} do not add up to {sites} sites")
+    if phases == 2:  # the N sites of largest advantage
+        order = np.argsort(score[0] - score[1], kind="stable")
+        result = np.ones(sites, np.int64)
+        result[order[sites - int(totals[0]) :]] = 0
+        return result
+    result = score.argmax(0)
+    surplus = np.bincount(result, minlength=phases) - totals
+    queues = {(a, b): _queue(score, result, a, b) for a in range(phases) for b in range(phases) if a != b}
+    while surplus.any():
+        # Bellman-Ford on the graph of phases: loss of moving the cheapest site from a to b.
+        edge = {pair: _cheapest(queue, result, pair[0]) for pair, queue in queues.items()}
+        loss = np.where(surplus > 0, 0.0, np.inf)
+        before = np.full(phases, -1)
+        for _ in range(phases - 1):
+            for (a, b), cost in edge.items():
+                if loss[a] + cost < loss[b] - 1e-15:
+                    loss[b], before[b] = loss[a] + cost, a
+        last = min(np.flatnonzero(surplus < 0), key=lambda p: loss[p])
+        surplus[last] += 1
+        moves = []
+        while before[last] >= 0:
+            moves.append((before[last], last))
+            last = before[last]
+        surplus[last] -= 1
+        for a, b in moves:
+            site = heapq.heappop(queues[a, b])[1]
+            result[site] = b
+            for c in range(phases):
+                if c != b:
+                    heapq.heappush(queues[b, c], (score[b, site] - score[c, site], site))
+    return result
+
+
+def _queue(score: np.ndarray, result: np.ndarray, a: int, b: int) -> list[tuple[float, int]]:
+    site = np.flatnonzero(result == a)
+    queue = list(zip((score[a, site] - score[b, site]).tolist(), site.tolist(), strict=True))
+    heapq.heapify(queue)
+    return queue
+
+
+def _cheapest(queue: list[tuple[float, int]], result: np.ndarray, phase: int) -> float:
+    """Loss at the head of the queue, after dropping sites that have left the phase."""
+    while queue and result[queue[0][1]] != phase:
+        heapq.heappop(queue)
+    return queue[0][0] if queue else np.inf

@@ -1,0 +1,168 @@
+"""A generation job from request to files: the samples, their sheet and the audit record."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.samples import write_samples
+from dsdcli.data.sheet import write_sheet
+from dsdcli.errors import UsageError
+from dsdcli.files import together, write_json
+from dsdcli.network.checkpoint import digest, load_model
+from dsdcli.network.model import UndoNet
+from dsdcli.process.lattice import Lattice
+from dsdcli.sampling.counts import resolve_counts
+from dsdcli.sampling.reverse import SamplerSettings
+from dsdcli.sampling.sampler import Progress, generate, sample_seed
+from dsdcli.training.run import versions
+
+SHEET_SAMPLES = 64  # as many as a sheet shows well
+
+
+@dataclass(frozen=True)
+class Job:
+    """A loaded model and all that decides the samples but their counts."""
+
+    path: Path
+    model: UndoNet
+    lattice: Lattice
+    settings: SamplerSettings
+    seed: int
+    batch: int
+
+    @classmethod
+    def prepare(
+        cls,
+        path: Path,
+        size: tuple[int, ...] | None,
+        boundary: str | None,
+        settings: SamplerSettings,
+        seed: int | None,
+        batch: int,
+        device: torch.device,
+    ) -> "Job":
+        """Load the model and check the request against it; ``None`` takes what the model was trained with.
+
+        Raises:
+            UsageError: a size of another dimension than the model's, or an unknown boundary.
+            DataError: damaged model files.
+        """
+        model = load_model(path, device)
+        config = model.config
+        size = size or config.size
+        if len(size) != config.ndim:
+            wanted = "HxW" if config.ndim == 2 else "DxHxW"
+            raise UsageError(f"{path.name} is a {config.ndim}D model; give --size {wanted}")
+        lattice = Lattice(size, boundary or config.boundary)
+        chosen = seed if seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
+        return cls(path, model, lattice, settings, chosen, batch)
+
+    def evaluations(self, number: int) -> int:
+        """Network evaluations, each on a batch, that ``number`` samples take."""
+        return -(-number // self.batch) * (self.settings.steps + 1)
+
+
+def make_totals(
+    job: Job, number: int, fractions: Mapping[str, float], counts: Mapping[str, int], like: Path | None
+) -> np.ndarray:
+    """Voxels of every phase for each sample, int64 (n, K): the same for all, or those of random real crops.
+
+    Raises:
+        UsageError: a request that cannot be met, or a dataset with other phases than the model's.
+        DataError: the dataset is unreadable or smaller than the samples.
+    """
+    config, lattice = job.model.config, job.lattice
+    if like is None:
+        return np.tile(resolve_counts(config.phases, lattice.sites, fractions, counts, config.fractions), (number, 1))
+    dataset = Dataset.open(like)
+    names = [phase.name for phase in dataset.phases]
+    if sorted(names) != sorted(phase.name for phase in config.phases):
+        known = ", ".join(phase.name for phase in config.phases)
+        raise UsageError(f"--like: {like} has the phases {', '.join(names)}, the model {known}")
+    crops = dataset.crops("train", number, lattice.shape, np.random.default_rng(job.seed)).reshape(number, -1)
+    return np.stack([(crops == names.index(phase.name)).sum(1) for phase in config.phases], axis=1)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files of a finished job and its audit record."""
+
+    path: Path
+    sheet: Path
+    record: Path
+    audit: dict[str, Any]
+
+
+def run_job(
+    job: Job, totals: np.ndarray, out: Path, argv: list[str], on_progress: Callable[[Progress], None]
+) -> Written:
+    """Generate, check every count, and write samples, sheet and audit record; nothing is written before all is done.
+
+    Raises:
+        DsdError: a file could not be written.
+    """
+    config = job.model.config
+    stack = np.empty((len(totals), *job.lattice.shape), np.uint8)
+    samples: list[dict[str, Any]] = [{} for _ in totals]
+    names = [phase.name for phase in config.phases]
+    began = time.monotonic()
+    for state in generate(job.model, totals, job.lattice, job.settings, job.seed, job.batch):
+        for index, decoded in state.finished:
+            stack[index] = decoded.image
+            achieved = np.bincount(decoded.image.ravel(), minlength=len(names))
+            samples[index] = {
+                "seed": sample_seed(job.seed, index),
+                "requested": dict(zip(names, totals[index].tolist(), strict=True)),
+                "achieved": dict(zip(names, achieved.tolist(), strict=True)),
+                "decoding_excess": round(decoded.excess, 6),
+                "decoding_far": round(decoded.far, 6),
+            }
+        on_progress(state)
+    seconds = time.monotonic() - began
+    if any(sample["requested"] != sample["achieved"] for sample in samples):
+        raise AssertionError("the decoding missed the requested counts")
+    audit = {
+        "format": "dsd-audit",
+        "command": argv,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "samples_file": out.name,
+        "model": {"path": str(job.path), "digest": digest(job.path)},
+        "dataset": _dataset_of(job.path) or config.dataset,
+        "dataset_digest": config.dataset_digest,
+        "phases": [asdict(phase) for phase in config.phases],
+        "voxel_size": config.voxel_size,
+        "voxel_unit": config.voxel_unit,
+        "size": list(job.lattice.shape),
+        "boundary": job.lattice.boundary,
+        "seed": job.seed,
+        "sampler": asdict(job.settings),
+        "evaluations_per_sample": job.settings.steps + 1,
+        "device": str(next(job.model.parameters()).device),
+        "seconds": round(seconds, 3),
+        "versions": versions(),
+        "samples": samples,
+    }
+    sheet = out.with_suffix(".png")
+    record = out.with_suffix(".json")
+    with together(out.parent) as folder:
+        if out != sheet:
+            link = {"audit": record.name}
+            write_samples(folder / out.name, stack, config.phases, config.voxel_size, config.voxel_unit, link)
+        write_sheet(folder / sheet.name, stack[:SHEET_SAMPLES], config.phases)
+        write_json(folder / record.name, audit)
+    return Written(out, sheet, record, audit)
+
+
+def _dataset_of(path: Path) -> str | None:
+    """Path of the dataset that a run was trained on, from its manifest; None for a model without one."""
+    from dsdcli.training.run import MANIFEST, Run
+
+    folder = path if path.is_dir() else path.parent
+    return Run(folder).manifest()["dataset"]["path"] if (folder / MANIFEST).is_file() else None

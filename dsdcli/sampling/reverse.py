@@ -1,0 +1,85 @@
+"""The reverse walk: particles leap down a grid of doses at the rates a network (or an oracle) gives."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+
+from dsdcli.errors import UsageError
+from dsdcli.process.dose import dose_grid
+from dsdcli.process.lattice import Lattice
+from dsdcli.process.walk import Particles, leap
+
+
+class UndoCounts(Protocol):
+    """Anything that gives undo counts (B, C, 2d, *L) for occupation numbers (B, C, *L) at doses (B,)."""
+
+    def __call__(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """How the reverse walk is discretised.
+
+    Attributes:
+        steps: leaps; the decoding adds one more network evaluation.
+        eta: share of the balanced back-and-forth hops that is kept: 1 is the paper's process, 0 the net flux only.
+        dose_end: dose at which the leaps stop and the decoding takes over.
+        rho: the dose grid is linear in s^(1/rho).
+    """
+
+    steps: int = 32
+    eta: float = 0.0
+    dose_end: float = 0.12
+    rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"the sampler needs at least 1 step, not {self.steps}")
+        if not self.eta >= 0:
+            raise UsageError(f"eta must be 0 or more, not {self.eta}")
+        if not self.dose_end >= 0:
+            raise UsageError(f"the final dose must be 0 or more, not {self.dose_end}")
+
+
+def reverse(
+    particles: Particles,
+    phases: int,
+    undo: UndoCounts,
+    lattice: Lattice,
+    dose_max: float,
+    settings: SamplerSettings,
+    generators: Sequence[torch.Generator],
+) -> Iterator[Particles]:
+    """Walk the particles back from ``dose_max`` to ``settings.dose_end``; yields them after every leap.
+
+    With undo counts frozen over a leap from s to s', the number of hops is Poisson with mean h log(s / s') per
+    direction, since h is nearly constant in log s; down to s' = 0 it is h (method.md, section 6). eta interpolates
+    between the net flux relu(h - s) and the full rates; every choice has the same marginals when h is exact, since
+    the removed part min(h, s) is in detailed balance.
+
+    Args:
+        phases: number C of carried phases.
+        generators: one per image.
+    """
+    grid = dose_grid(settings.steps, dose_max, settings.dose_end, settings.rho)
+    images = len(generators)
+    bonds = lattice.open_bonds(particles.site.device)
+    for now, then in pairwise(grid):
+        counts = particles.occupancy(lattice, images, phases)
+        dose = torch.full((images,), now, dtype=torch.float64, device=counts.device)
+        h = undo(counts, dose, lattice)
+        rates = (torch.relu(h - now) + settings.eta * h.clamp_max(now)) * bonds
+        log_step = math.log(now / then) if then > 0 else 1.0
+        particles = leap(particles, at_particles(rates, particles, lattice) * log_step, lattice, generators)
+        yield particles
+
+
+def at_particles(field: torch.Tensor, particles: Particles, lattice: Lattice) -> torch.Tensor:
+    """Values (P, V) of a field (B, C, V, *L) at every particle's image, phase and site."""
+    flat = field.flatten(3).movedim(2, -1).flatten(0, 2)
+    index = (particles.image * field.shape[1] + particles.phase) * lattice.sites + lattice.ravel(particles.site)
+    return flat[index]

@@ -1,0 +1,79 @@
+"""Whole-image generation: seeds and counts in, segmented images out, batch by batch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dsdcli.network.model import UndoNet
+from dsdcli.process.lattice import Lattice
+from dsdcli.process.walk import scatter
+from dsdcli.sampling.decode import Decoded, decode, expected_occupancy
+from dsdcli.sampling.reverse import SamplerSettings, reverse
+
+TIE_BREAK = 1e-9  # random preference between sites of equal expected occupancy, far below what a network resolves
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of `generate` after a network evaluation; ``finished`` holds (index, image) pairs as they come.
+
+    ``evaluations`` counts network evaluations of the whole job, each on a batch; ``total`` is what it will be.
+    """
+
+    evaluations: int
+    total: int
+    finished: tuple[tuple[int, Decoded], ...] = ()
+
+
+def sample_seed(seed: int, index: int) -> int:
+    """Seed of sample ``index`` of the job ``seed``: a function of the two alone."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def generate(
+    model: UndoNet,
+    totals: np.ndarray,
+    lattice: Lattice,
+    settings: SamplerSettings,
+    seed: int,
+    batch: int,
+) -> Iterator[Progress]:
+    """Draw one image for every row of ``totals``, with exactly these voxels of each phase.
+
+    Image i depends on (seed, i) and on its totals, not on ``batch``.
+
+    Args:
+        model: on the device to compute on.
+        totals: int64 (n, K), every row summing to the sites of the lattice.
+    """
+    config = model.config
+    device = next(model.parameters()).device
+    batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]
+    per_batch = settings.steps + 1
+    done, total = 0, per_batch * len(batches)
+    for indices in batches:
+        wanted = totals[indices.start : indices.stop]
+        generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in indices]
+        counts = torch.from_numpy(wanted[:, config.carried]).to(device)
+        walkers = scatter(counts, lattice, generators)
+        with torch.inference_mode():
+            for state in reverse(walkers, model.phases, model, lattice, config.dose_max, settings, generators):
+                walkers = state
+                done += 1
+                yield Progress(done, total)
+            occupied = walkers.occupancy(lattice, len(indices), model.phases)
+            if settings.dose_end > 0:
+                dose = torch.full((len(indices),), settings.dose_end, dtype=torch.float64, device=device)
+                expected = expected_occupancy(occupied, model(occupied, dose, lattice), lattice)
+            else:
+                expected = occupied.double()
+            ties = [torch.rand(e.shape, generator=g, device=device) for e, g in zip(expected, generators, strict=True)]
+            expected = (expected + TIE_BREAK * torch.stack(ties)).cpu().numpy()
+        occupied = occupied.cpu().numpy()
+        images = tuple(
+            (i, decode(expected[j], occupied[j], wanted[j], config.background, lattice)) for j, i in enumerate(indices)
+        )
+        done += 1
+        yield Progress(done, total, images)

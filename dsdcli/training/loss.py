@@ -1,0 +1,42 @@
+"""The process likelihood in terms of undo counts."""
+
+import torch
+
+from dsdcli.network.model import UndoNet
+from dsdcli.process.lattice import Lattice
+from dsdcli.process.walk import diffuse, place, undo_counts
+
+
+def one_hot(images: torch.Tensor, carried: tuple[int, ...]) -> torch.Tensor:
+    """Phase indices (B, *L) -> bool (B, C, *L), one channel for each carried phase."""
+    return torch.stack([images == phase for phase in carried], dim=1)
+
+
+def undo_loss(
+    model: UndoNet, images: torch.Tensor, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator
+) -> torch.Tensor:
+    """Poisson divergence between the true and the predicted undo counts, in nats per particle (method.md, section 5).
+
+    Mean over particles of sum_v [h_hat - h - h log(h_hat / h)]; with log s uniform over the batch this is the
+    process likelihood of the paper (its Eq. 6) up to a constant. Never negative.
+
+    Args:
+        images: phase indices (B, *L).
+        dose: (B,) float64.
+        generator: draws the forward walk, on the device of the images.
+    """
+    start = place(one_hot(images, model.config.carried))
+    now = diffuse(start, dose, lattice, generator)
+    counts = now.occupancy(lattice, len(images), model.phases)  # (B, C, *L)
+    ratio = undo_counts(now, start, dose, lattice) / dose[now.image, None]  # (P, 2d), h / s
+    log_hat = model.log_ratio(counts, dose, lattice)  # (B, C, 2d, *L)
+
+    # Summed over the particles of a site, so that everything below is dense: no gather in the backward pass.
+    where = (now.image * model.phases + now.phase) * lattice.sites + lattice.ravel(now.site)
+    summed = torch.zeros(counts.numel(), lattice.directions, device=images.device)
+    summed.index_add_(0, where, ratio.float())
+    summed = summed.view(*counts.shape[:2], lattice.sites, -1).movedim(-1, 2).reshape(log_hat.shape)
+    possible = counts.unsqueeze(2) * lattice.open_bonds(images.device)  # (B, C, 2d, *L)
+    per_image = (possible * torch.exp(log_hat) - summed * log_hat).flatten(1).sum(1)
+    floor = (torch.xlogy(ratio, ratio) - ratio).sum(1) * dose[now.image]
+    return ((dose.float() * per_image).sum() + floor.sum().float()) / max(len(now), 1)

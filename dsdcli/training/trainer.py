@@ -1,0 +1,171 @@
+"""The training loop: a generator that yields what happened and prints nothing."""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dsdcli.data.dataset import Dataset
+from dsdcli.network.checkpoint import load_tensors, save_tensors
+from dsdcli.network.config import ModelConfig
+from dsdcli.network.model import UndoNet
+from dsdcli.process.dose import stratified_log_doses
+from dsdcli.process.lattice import Lattice
+from dsdcli.training.loss import undo_loss
+from dsdcli.training.settings import TrainSettings
+
+STATE = "state.safetensors"
+VALIDATION_CROPS = 256
+FINAL_LR = 0.02  # of the peak
+
+
+@dataclass(frozen=True)
+class Report:
+    """One optimiser step: mean training loss since the last report, and the validation loss when one was made."""
+
+    step: int
+    loss: float
+    lr: float
+    seconds: float
+    validation: float | None = None
+    best: bool = False
+
+
+class Trainer:
+    """Trains one model on one dataset; everything needed to go on identically is in `save` / `restore`."""
+
+    def __init__(self, config: ModelConfig, settings: TrainSettings, dataset: Dataset, device: torch.device) -> None:
+        self.settings, self.dataset, self.device = settings, dataset, device
+        self.lattice = Lattice(settings.size, settings.boundary)
+        torch.manual_seed(settings.seed)
+        self.model = UndoNet(config).to(device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.lr, weight_decay=0.01, betas=(0.9, 0.99)
+        )
+        self.rng = np.random.default_rng(settings.seed)
+        self.generator = torch.Generator(device).manual_seed(settings.seed)
+        self.step = 0
+        self.seconds = 0.0
+        self.best = math.inf
+
+    def run(self) -> Iterator[Report]:
+        """Train to the end of the settings, one report a step; may be left at any report and resumed from `save`."""
+        while not self.finished():
+            began = time.monotonic()
+            lr = self.learning_rate()
+            loss = self.train_step(lr)
+            self.step += 1
+            self.seconds += time.monotonic() - began
+            validation, best = None, False
+            if self.step % self.settings.validate_every == 0 or self.finished():
+                validation = self.validate()
+                best = validation < self.best
+                self.best = min(self.best, validation)
+            yield Report(self.step, loss, lr, self.seconds, validation, best)
+
+    def progress(self) -> float:
+        """Share of the run that is done, 0 to 1, by steps or by time, whichever ends it first."""
+        done = self.step / self.settings.steps
+        if self.settings.max_seconds is not None:
+            done = max(done, self.seconds / self.settings.max_seconds)
+        return min(done, 1.0)
+
+    def finished(self) -> bool:
+        return self.progress() >= 1.0
+
+    def learning_rate(self) -> float:
+        """Linear warm-up, then a cosine down to 2 % of the peak."""
+        warm = min(1.0, (self.step + 1) / self.settings.warmup)
+        decay = FINAL_LR + (1 - FINAL_LR) * 0.5 * (1 + math.cos(math.pi * self.progress()))
+        return self.settings.lr * warm * decay
+
+    def train_step(self, lr: float) -> float:
+        """One batch, one optimiser step, one update of the averaged weights; returns the loss.
+
+        Raises:
+            FloatingPointError: the loss is not finite; the weights are then still those of the last step.
+        """
+        s = self.settings
+        crops = self.dataset.crops("train", s.batch, s.size, self.rng, augment=True)
+        images = torch.from_numpy(crops).to(self.device)
+        dose = stratified_log_doses(s.batch, s.dose_min, self.model.config.dose_max, self.generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
+            loss = undo_loss(self.model, images, dose, self.lattice, self.generator)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss became {value} at step {self.step}")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        # A short average early on, so that the zero initialisation is soon forgotten.
+        decay = min(s.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        return value
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Loss of the averaged weights on held-out crops, with the same crops, doses and walks every time."""
+        s = self.settings
+        crops = self.dataset.crops("heldout", VALIDATION_CROPS, s.size, np.random.default_rng(0))
+        generator = torch.Generator(self.device).manual_seed(0)
+        dose = stratified_log_doses(VALIDATION_CROPS, s.dose_min, self.model.config.dose_max, generator)
+        batches = range(0, VALIDATION_CROPS, s.batch)
+        losses = [
+            undo_loss(self.average, torch.from_numpy(crops[i : i + s.batch]).to(self.device), dose[i : i + s.batch],
+                      self.lattice, generator).item()
+            for i in batches
+        ]  # fmt: skip
+        return float(np.mean(losses))
+
+    def save(self, folder: Path) -> None:
+        """Write the full state for `restore`, in one atomic file."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        names = [name for name, _ in self.model.named_parameters()]
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{names[index]}.{k}": v for k, v in state.items()}
+        tensors["walk"] = self.generator.get_state()
+        progress = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+            "crops": self.rng.bit_generator.state,
+        }
+        save_tensors(folder / STATE, tensors, {"progress": json.dumps(progress)})
+
+    def restore(self, folder: Path) -> None:
+        """Go on from `save`: the same weights, moments and random numbers.
+
+        Raises:
+            UsageError: no state there.
+            DataError: the state is truncated or damaged, or belongs to another architecture.
+        """
+        from safetensors import safe_open
+
+        from dsdcli.errors import DataError
+
+        tensors = load_tensors(folder / STATE)
+        with safe_open(folder / STATE, "pt") as file:
+            progress = json.loads(file.metadata()["progress"])
+        try:
+            for name, module in (("model.", self.model), ("average.", self.average)):
+                module.load_state_dict({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)})
+            names = [name for name, _ in self.model.named_parameters()]
+            keys = ("step", "exp_avg", "exp_avg_sq")
+            moments = {i: {k: tensors[f"adam.{n}.{k}"] for k in keys} for i, n in enumerate(names)}
+        except (RuntimeError, KeyError) as error:
+            raise DataError(f"{folder / STATE} does not fit this run's config; start a new run") from error
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.generator.set_state(tensors["walk"])
+        self.rng.bit_generator.state = progress["crops"]
+        self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]
