@@ -3,12 +3,14 @@
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from dsdcli import __version__
-from dsdcli.cli import generate, ingest, train
+from dsdcli.cli import generate, info, ingest, train
 from dsdcli.errors import DsdError
+
+# Typer imports click or carries a copy of it, by version; its class for errors on the command line is reached from here.
+_CommandLineError = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="dsd",
@@ -37,6 +39,7 @@ def _options(
 
 
 app.command("ingest")(ingest.ingest)
+app.command("info")(info.info)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
 
@@ -45,10 +48,10 @@ def main() -> None:
     """Run `dsd`; errors become one line on stderr and an exit code (0 ok, 1 unexpected, 2 usage, 3 gate, 4 data)."""
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:
+    except _CommandLineError as error:
         error.show()
         code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("dsd: interrupted", file=sys.stderr)
         code = 130
     except BrokenPipeError:

@@ -6,45 +6,123 @@ from typing import Annotated
 
 import typer
 
-from dsdcli.cli.console import AsJson, Quiet, emit, say, set_quiet
+from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, say, set_quiet
+from dsdcli.cli.parse import parse_size
 from dsdcli.errors import UsageError
 
 
 def ingest(
-    sources: Annotated[list[str], typer.Argument(metavar="SRC...", help="TIFF file")],
-    phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Name a label.")] = None,
-    pore: Annotated[int | None, typer.Option(metavar="LABEL", help="The label of the pore.")] = None,
-    voxel_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Like 5.3um.")] = None,
-    axes: Annotated[str | None, typer.Option(metavar="AXES", help="Slices.")] = None,
-    downsample: Annotated[int, typer.Option(metavar="K", min=1, help="Coarsen.")] = 1,
-    holdout: Annotated[float, typer.Option(metavar="F", help="Share held out.")] = 0.2,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output.")] = None,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SRC",
+            help="TIFF, HDF5 (file.h5:/path), npy, npz, PNG, raw voxels, or a folder of slices.",
+        ),
+    ],
+    phase: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=LABEL",
+            help="Name a label; once per label. Repeat a name to merge labels.",
+            show_default=False,
+        ),
+    ] = None,
+    pore: Annotated[
+        int | None,
+        typer.Option(metavar="LABEL", help="The label of the pore. Default: the smallest.", show_default=False),
+    ] = None,
+    voxel_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Voxel size of the source, like 5.3um. Default: from the file.", show_default=False
+        ),
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXES",
+            help="Volume: axes across which slices are cut (z, or zyx where all directions are alike). "
+            "t: the source is a stack of independent 2D images. Default: from the file, else z.",
+            show_default=False,
+        ),
+    ] = None,
+    downsample: Annotated[
+        int,
+        typer.Option(
+            metavar="K", help="Coarsen blocks of K voxels by majority; of tied phases the block's first wins."
+        ),
+    ] = 1,
+    holdout: Annotated[
+        float, typer.Option(metavar="F", help="Share kept from training, to judge by: the last slices, images or rows.")
+    ] = 0.2,
+    shape: Annotated[
+        str | None,
+        typer.Option(metavar="ZxYxX", help="Shape of raw voxels. Default: from the name, x first.", show_default=False),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE", help="Type of raw voxels, like uint8. Default: from name and size.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Dataset to write. Default: <source>.dsd.h5 here.", show_default=False
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn segmented images into a dataset."""
+    """Turn segmented images into a dataset; prints its path.
+
+    The labels found, and what was assumed about them, are shown on stderr. An existing file is replaced if -o names
+    it, or if it was made from the same source.
+    """
+    set_quiet(quiet)
+    from dsdcli.cli import show
+    from dsdcli.data.describe import describe_dataset
     from dsdcli.data.ingest import ingest as run
     from dsdcli.data.voxel import parse_voxel_size
 
-    set_quiet(quiet)
-    named = []
-    for text in phase or []:
-        name, _, label = text.rpartition("=")
-        if not name or not label.lstrip("-").isdigit():
-            raise UsageError(f"cannot read --phase '{text}'; write NAME=LABEL, like --phase pore=0")
-        named.append((name, int(label)))
-    voxel = parse_voxel_size(voxel_size) if voxel_size else None
     done = run(
         sources,
         out,
-        named=named,
+        named=[_parse_phase(text) for text in phase or []],
         pore=pore,
-        voxel=voxel,
+        voxel=parse_voxel_size(voxel_size) if voxel_size else None,
         axes=axes,
         downsample=downsample,
         holdout=holdout,
+        shape=parse_size(shape) if shape else None,
+        dtype=dtype,
         argv=sys.argv,
     )
-    for remark in done.remarks:
-        say(f"note: {remark}")
-    emit(str(done.dataset.path))
+    about = describe_dataset(done.dataset)
+    rows = [[str(f.label), f.name, f"{f.fraction:.4f}", str(f.voxels)] for f in done.labels]
+    for line in show.table(["label", "phase", "fraction", "voxels"], rows):
+        say(line)
+    size = show.voxel(about) + (f" after --downsample {downsample}" if downsample > 1 else "")
+    source = done.dataset.provenance["voxel_size_source"]
+    say(f"train {show.images(about['images']['train'])}; held out {show.images(about['images']['heldout'])}")
+    say(f"{show.slices(about['slice_axes'])}; voxel size {size} ({source or 'not found'})")
+    for note in done.notes:
+        say(f"note: {note}")
+    for warning in done.warnings:
+        say(f"WARNING: {warning}")
+    if as_json:
+        labels = [{"label": f.label, "name": f.name, "voxels": f.voxels, "fraction": f.fraction} for f in done.labels]
+        emit_json({**about, "labels": labels, "notes": list(done.notes), "warnings": list(done.warnings)})
+    else:
+        emit(str(done.dataset.path))
+
+
+def _parse_phase(text: str) -> tuple[str, int]:
+    name, _, label = text.rpartition("=")
+    try:
+        number = int(label)
+    except ValueError:
+        number = None
+    if not name.strip() or number is None:
+        raise UsageError(f"cannot read --phase '{text}'; write NAME=LABEL with the number in the image, like pore=0")
+    return name.strip(), number

@@ -190,6 +190,15 @@ class Dataset:
         )
 
 
+def is_dataset(path: Path) -> bool:
+    """Whether the file at ``path`` says that it is a dataset."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return file.attrs.get("format") == FORMAT
+    except OSError:
+        return False
+
+
 def _equal_side_orders(size: tuple[int, ...]) -> list[tuple[int, ...]]:
     """The permutations of axes that leave the shape ``size`` as it is."""
     orders = itertools.permutations(range(len(size)))

@@ -193,7 +193,7 @@ def _voxel(
         size = found[0]
         return size, [
             f"the slices lie {depth:g} {size.unit} apart, the pixels {size.value:g} {size.unit}: dsd takes voxels "
-            f"as cubes of {size.value:g} {size.unit}, which is right for slices across z only; resample the volume for more"
+            f"as cubes of {size.value:g} {size.unit}, right for slices across z only; resample the volume for more"
         ]
     return found[0], []
 

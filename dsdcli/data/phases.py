@@ -85,12 +85,16 @@ def choose_phases(
     labels = sorted(labels)
     listed = ", ".join(map(str, labels[:MAX_LABELS])) + (", ..." if len(labels) > MAX_LABELS else "")
     named = list(named)
-    if pore is not None and ("pore", pore) not in named:
-        named_pore = [("pore", pore)]
+    for name, label in named:
+        if not name or set(name) & set("=, \t\n"):
+            raise UsageError(f"'{name}' cannot name a phase: leave out '=', commas and spaces")
+        if label not in labels:
+            raise UsageError(f"--phase {name}={label}: no voxel has the label {label}; the labels are {listed}")
+    if pore is not None:
         if pore not in labels:
             raise UsageError(f"--pore {pore}: no voxel has the label {pore}; the labels are {listed}")
-    else:
-        named_pore = []
+        if any(name == "pore" for name, _ in named) and ("pore", pore) not in named:
+            raise UsageError(f"--pore {pore} and --phase name different labels 'pore'; leave one out")
     if len(labels) > MAX_LABELS and not named:
         raise DataError(
             f"found {len(labels)} different values ({labels[0]} to {labels[-1]}): this looks like an unsegmented "
@@ -102,9 +106,9 @@ def choose_phases(
         )
     remarks: list[str] = []
     if named:
-        named = named_pore + named
+        named = named if pore is None else [("pore", pore), *named]
     else:
-        if not named_pore:
+        if pore is None:
             remarks.append(
                 f"pore = label {labels[0]}, the smallest, by convention; if that is not so, say --pore LABEL "
                 "or name every phase with --phase NAME=LABEL"
@@ -116,8 +120,6 @@ def choose_phases(
     for name, label in named:
         if owner.setdefault(label, name) != name:
             raise UsageError(f"the label {label} is named twice: '{owner[label]}' and '{name}'")
-        if label not in labels:
-            raise UsageError(f"--phase {name}={label}: no voxel has the label {label}; the labels are {listed}")
     unnamed = [str(label) for label in labels if label not in owner]
     if unnamed:
         raise DataError(

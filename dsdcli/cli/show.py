@@ -1,0 +1,126 @@
+"""Descriptions as text for people."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_MOST_ROWS = 20
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 0) -> list[str]:
+    """Lines of an aligned table, indented; the first ``left`` columns flush left, the others flush right."""
+    cells = [list(header), *map(list, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def sides(shape: Sequence[int]) -> str:
+    """(320, 400, 400) as 320x400x400."""
+    return "x".join(map(str, shape))
+
+
+def voxel(about: dict[str, Any]) -> str:
+    """The voxel size of a description."""
+    return f"{about['voxel_size']:g} {about['voxel_unit']}" if about["voxel_size"] else "unknown"
+
+
+def slices(slice_axes: str) -> str:
+    """What 2D crops of a dataset are."""
+    if slice_axes == "t":
+        return "independent 2D images"
+    return f"slices across {', '.join(slice_axes)}"
+
+
+def images(entries: Sequence[dict[str, Any]]) -> str:
+    """The images of one split, equal ones counted."""
+    kinds: dict[str, int] = {}
+    for entry in entries:
+        kind = {"ZYX": "volume ", "TYX": "stack of 2D images ", "YX": "2D image "}[entry["axes"]] + sides(
+            entry["shape"]
+        )
+        kinds[kind] = kinds.get(kind, 0) + 1
+    shown = [f"{count} times {kind}" if count > 1 else kind for kind, count in list(kinds.items())[:_MOST_ROWS]]
+    return ", ".join(shown) + (", ..." if len(kinds) > _MOST_ROWS else "") or "nothing"
+
+
+def dataset_lines(about: dict[str, Any]) -> list[str]:
+    """A dataset, from `describe_dataset`."""
+    split_names = [split for split in ("train", "heldout") if about["images"][split]]
+    return [
+        f"{about['path']}: dataset, {slices(about['slice_axes'])}",
+        f"  train       {images(about['images']['train'])}",
+        f"  held out    {images(about['images']['heldout'])}",
+        f"  voxel size  {voxel(about)}"
+        + (f" (downsampled by {about['downsample']})" if about["downsample"] > 1 else ""),
+        f"  made from   {', '.join(source['name'] for source in about['provenance'].get('sources', [])[:4])}"
+        + (", ..." if len(about["provenance"].get("sources", [])) > 4 else "")
+        + f" on {about['provenance'].get('date', 'an unknown day')}",
+        f"  digest      {about['digest']}",
+        *table(
+            ["phase", "label", "fraction", *split_names],
+            [
+                [p["name"], str(p["label"]), f"{p['fraction']:.4f}", *(f"{p[split]:.4f}" for split in split_names)]
+                for p in about["phases"]
+            ],
+            left=1,
+        ),
+    ]
+
+
+def samples_lines(about: dict[str, Any]) -> list[str]:
+    """A samples file, from `describe_samples`."""
+    return [
+        f"{about['path']}: {about['samples']} samples of {sides(about['size'])}",
+        f"  voxel size  {voxel(about)}",
+        f"  audit       {'yes (see --json)' if about['audit'] else 'none'}",
+        *table(
+            ["phase", "label", "fraction", "least voxels", "most voxels"],
+            [
+                [p["name"], str(p["label"]), f"{p['fraction']:.4f}", str(p["least_voxels"]), str(p["most_voxels"])]
+                for p in about["phases"]
+            ],
+            left=1,
+        ),
+    ]
+
+
+def image_lines(about: dict[str, Any]) -> list[str]:
+    """An image from elsewhere, from `describe_image`."""
+    found = about["labels"]
+    source = f" ({about['voxel_size_source']})" if about["voxel_size_source"] else ""
+    kind = {"YX": "2D image", "TYX": "stack of 2D images", "ZYX": "volume", "TZYX": "several volumes"}
+    lines = [
+        f"{about['path']}: {kind.get(about['axes'], 'volume or stack')} {sides(about['shape'])} {about['type']}",
+        f"  voxel size  {voxel(about)}{source}",
+        *table(
+            ["label", "fraction", "voxels"],
+            [[str(e["label"]), f"{e['fraction']:.4f}", str(e["voxels"])] for e in found[:_MOST_ROWS]],
+        ),
+    ]
+    if len(found) > _MOST_ROWS:
+        lines.append(f"  ... {len(found)} different values in all: not segmented")
+    return lines
+
+
+def model_lines(about: dict[str, Any]) -> list[str]:
+    """A model or a run: every value on its line, nested ones indented."""
+    return [
+        f"{about['path']}: {about['kind']}",
+        *_nested({k: v for k, v in about.items() if k not in ("path", "kind")}, 1),
+    ]
+
+
+def _nested(values: dict[str, Any], depth: int) -> list[str]:
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += ["  " * depth + key, *_nested(value, depth + 1)]
+        else:
+            lines.append("  " * depth + f"{key}  {value}")
+    return lines
