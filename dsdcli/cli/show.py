@@ -39,13 +39,14 @@ def slices(slice_axes: str) -> str:
 
 def images(entries: Sequence[dict[str, Any]]) -> str:
     """The images of one split, equal ones counted."""
-    kinds: dict[str, int] = {}
+    words = {"ZYX": ("volume", "volumes"), "TYX": ("stack", "stacks"), "YX": ("image", "images")}
+    kinds: dict[tuple[str, str], int] = {}
     for entry in entries:
-        kind = {"ZYX": "volume ", "TYX": "stack of 2D images ", "YX": "2D image "}[entry["axes"]] + sides(
-            entry["shape"]
-        )
+        kind = (entry["axes"], sides(entry["shape"]))
         kinds[kind] = kinds.get(kind, 0) + 1
-    shown = [f"{count} times {kind}" if count > 1 else kind for kind, count in list(kinds.items())[:_MOST_ROWS]]
+    shown = [
+        f"{count} {words[axes][count > 1]} of {shape}" for (axes, shape), count in list(kinds.items())[:_MOST_ROWS]
+    ]
     return ", ".join(shown) + (", ..." if len(kinds) > _MOST_ROWS else "") or "nothing"
 
 

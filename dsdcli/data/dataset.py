@@ -12,9 +12,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from dsdcli.data.hdf5 import new_hdf5
 from dsdcli.data.phases import Phase, from_json, to_json
 from dsdcli.errors import DataError, UsageError
-from dsdcli.files import atomic
 
 FORMAT = "dsd-dataset"
 VERSION = 1
@@ -71,7 +71,7 @@ class Dataset:
             UsageError: the folder does not exist.
             DsdError: the system could not write.
         """
-        with atomic(Path(path)) as temporary, h5py.File(temporary, "w", locking=False) as file:
+        with new_hdf5(Path(path)) as file:
             file.attrs.update(format=FORMAT, format_version=VERSION, phases=to_json(self.phases))
             file.attrs.update(slice_axes=self.slice_axes, downsample=self.downsample)
             file.attrs["provenance"] = json.dumps(self.provenance)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dsdcli.data.dataset import Image
 from dsdcli.data.formats import Raster, natural_order, read_folder, read_image, split_inner
-from dsdcli.data.voxel import UNITS_IN_METRES, VoxelSize
+from dsdcli.data.voxel import VoxelSize, convert
 from dsdcli.errors import DataError, UsageError
 
 _SAME = 0.01  # relative difference of voxel sizes that counts as none
@@ -181,7 +181,8 @@ def _voxel(
             )
         return given, []
     if not found:
-        return None, ["the voxel size is unknown, so lengths will be in voxels; give it as --voxel-size 5.3um"]
+        notes.append("the voxel size is unknown, so lengths will be in voxels; give it as --voxel-size 5.3um")
+        return None, []
     other = next((voxel for voxel in found if not _equal(voxel, found[0])), None)
     if other:
         raise DataError(
@@ -199,5 +200,4 @@ def _voxel(
 
 
 def _equal(one: VoxelSize, other: VoxelSize) -> bool:
-    metres = one.value * UNITS_IN_METRES[one.unit]
-    return abs(metres - other.value * UNITS_IN_METRES[other.unit]) <= _SAME * metres
+    return abs(one.value - convert(other.value, other.unit, one.unit)) <= _SAME * one.value

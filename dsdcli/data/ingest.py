@@ -86,7 +86,10 @@ def ingest(
     for image in gathered.images:
         for label, count in count_labels(image.array).items():
             voxels[label] = voxels.get(label, 0) + count
-    phases, index_of, warnings = choose_phases(voxels, named, pore)
+    try:
+        phases, index_of, warnings = choose_phases(voxels, named, pore)
+    except DataError as error:
+        raise DataError(f"{', '.join(sources[:3])}{', ...' if len(sources) > 3 else ''}: {error}") from error
     total = sum(voxels.values())
     labels = tuple(
         LabelCount(label, phases[index_of[label]].name, count, count / total) for label, count in sorted(voxels.items())

@@ -12,6 +12,7 @@ import tifffile
 
 from dsdcli.data.formats import Raster, read_folder, read_image
 from dsdcli.data.formats.tiff import left_in_tiff
+from dsdcli.data.hdf5 import new_hdf5
 from dsdcli.data.phases import Phase, count_labels, from_json, to_indices, to_json, to_labels
 from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import DataError, UsageError
@@ -163,7 +164,7 @@ def _write_tif(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: di
 
 def _write_h5(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
     labels = to_labels(stack, phases)
-    with atomic(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+    with new_hdf5(path) as file:
         samples = file.create_dataset(
             "samples", data=labels, chunks=(1, *stack.shape[1:]), compression="gzip", compression_opts=4, shuffle=True
         )

@@ -31,6 +31,11 @@ def unit_name(text: str) -> str | None:
     return _SPELLINGS.get(text.strip().lower())
 
 
+def convert(value: float, unit: str, to: str) -> float:
+    """A length in another unit; exactly itself in its own."""
+    return value if unit == to else value * UNITS_IN_METRES[unit] / UNITS_IN_METRES[to]
+
+
 def parse_voxel_size(text: str) -> VoxelSize:
     """Read what a person wrote, such as "5.345um".
 

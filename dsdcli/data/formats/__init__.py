@@ -17,7 +17,7 @@ __all__ = ["Raster", "natural_order", "read_folder", "read_image", "split_inner"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HDF5 = (b"\x89HDF\r\n\x1a\n",)
 _NUMPY = (b"\x93NUMPY", b"PK\x03\x04")
-_IN_FOLDERS = (".tif", ".tiff", ".png", ".bmp", ".npy", ".raw", ".gif")
+_IN_FOLDERS = (".tif", ".tiff", ".png", ".bmp", ".npy", ".raw", ".gif", ".jpg", ".jpeg")
 
 
 def split_inner(text: str) -> tuple[Path, str | None]:
@@ -35,11 +35,11 @@ def read_image(text: str, shape: tuple[int, ...] | None = None, dtype: str | Non
 
     Args:
         text: the file.
-        shape: (Z, Y, X) or (Y, X): read bare voxels.
+        shape: (Z, Y, X) or (Y, X), used for files of bare voxels.
         dtype: their type.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or no such part of it.
         DataError: unreadable, or no labels; one line that says what to do.
     """
     path, inner = split_inner(text)
@@ -61,14 +61,21 @@ def _read(path: Path, inner: str | None, shape: tuple[int, ...] | None, dtype: s
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     if not head:
         raise DataError(f"{path} is an empty file")
-    if shape is not None:
-        return read_raw(path, shape, dtype)
-    if head.startswith(_TIFF):
-        return read_tiff(path)
+    known = head.startswith((*_HDF5, *_NUMPY, *_TIFF))
+    if known and (shape or dtype):
+        raise UsageError(
+            f"--shape and --dtype are for raw voxels, but {path} says itself what it holds; leave them out"
+        )
     if head.startswith(_HDF5):
         return read_hdf5(path, inner)
     if head.startswith(_NUMPY):
         return read_numpy(path, inner)
+    if inner is not None:
+        raise UsageError(f"{path} is neither HDF5 nor npz, so it has no part '{inner}'; leave out ':{inner}'")
+    if head.startswith(_TIFF):
+        return read_tiff(path)
+    if shape is not None:
+        return read_raw(path, shape, dtype)
     if path.suffix.lower() == ".raw":
         return read_raw(path, shape, dtype)
     return read_picture(path)
@@ -83,7 +90,7 @@ def read_folder(folder: Path) -> list[Raster]:
     files = [file for file in folder.iterdir() if file.suffix.lower() in _IN_FOLDERS and not file.name.startswith(".")]
     kinds = sorted({file.suffix.lower() for file in files})
     if not files:
-        raise DataError(f"the folder {folder} holds no images ({', '.join(_IN_FOLDERS)})")
+        raise DataError(f"the folder {folder} holds no images ({' '.join(_IN_FOLDERS)})")
     if len({kind.replace("tiff", "tif") for kind in kinds}) > 1:
         raise DataError(f"the folder {folder} mixes {' and '.join(kinds)} files; keep one kind in it")
     return [read_image(str(file)) for file in sorted(files, key=natural_order)]

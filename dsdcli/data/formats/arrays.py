@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.formats.labels import as_labels, grey_of_colours
+from dsdcli.data.formats.labels import as_labels, grey_of_colours, without_idle_axes
 from dsdcli.data.formats.raster import Raster
 from dsdcli.errors import DataError, UsageError
 
@@ -32,18 +32,21 @@ def read_numpy(path: Path, inner: str | None) -> Raster:
     """Read a ``.npy`` file, or the array ``inner`` (or the only one that fits) of a ``.npz`` file.
 
     Raises:
+        UsageError: ``inner`` of a file without parts.
         DataError: damaged, or several arrays to choose from (lists them).
     """
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
+            if inner is not None:
+                raise UsageError(f"{path} holds one array only; leave out ':{inner}'")
             return _raster(loaded, str(path))
         with loaded:
             arrays = {name: loaded[name] for name in loaded.files if inner in (None, name)}
             names = loaded.files
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path}: damaged, or holding objects instead of numbers ({error})") from error
-    fits = {name: array for name, array in arrays.items() if array.ndim in _AXES_OF}
+    fits = {name: array for name, array in arrays.items() if without_idle_axes(array).ndim in _AXES_OF}
     if len(fits) != 1:
         raise DataError(
             f"{path} holds {len(fits)} arrays that fit; say which one as {path}:NAME; found: {', '.join(names)}"
@@ -133,6 +136,7 @@ def _type_in_name(stem: str) -> str | None:
 
 
 def _raster(array: np.ndarray, name: str) -> Raster:
+    array = without_idle_axes(array)
     if array.ndim not in _AXES_OF:
         raise DataError(f"{name} has {array.ndim} dimensions; dsd reads images, stacks and volumes")
     array, remarks = as_labels(array, name)

@@ -5,7 +5,7 @@ from typing import Any
 
 import h5py
 
-from dsdcli.data.formats.labels import as_labels
+from dsdcli.data.formats.labels import as_labels, without_idle_axes
 from dsdcli.data.formats.raster import Raster
 from dsdcli.data.voxel import VoxelSize, unit_name
 from dsdcli.errors import DataError, UsageError
@@ -26,14 +26,11 @@ def read_hdf5(path: Path, inner: str | None) -> Raster:
                 raise DataError(f"{path} is already a dataset made by dsd ingest; use it as it is")
             stored = _choose(file, path, inner)
             name = f"{path}:{stored.name}"
-            array = stored[...]
+            array = without_idle_axes(stored[...])
             axes = stored.attrs.get("axes")
             voxel = _voxel(stored.attrs) or _voxel(file.attrs)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DataError(f"cannot read {path}: damaged HDF5 file, or a compression unknown here ({error})") from error
-    if array.ndim > 2:
-        keep = [i for i in range(array.ndim) if i >= array.ndim - 2 or array.shape[i] > 1]
-        array = array.reshape([array.shape[i] for i in keep])
     if array.ndim not in (2, 3, 4):
         raise DataError(f"{name} has the shape {'x'.join(map(str, array.shape))}; dsd reads images, stacks and volumes")
     if axes not in _AXES or len(axes) != array.ndim:

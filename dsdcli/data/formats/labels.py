@@ -22,6 +22,15 @@ def grey_of_colours(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str
     return colours[..., 0], (f"{name} is stored in {channels} channels but all its colours are grey: read as labels",)
 
 
+def without_idle_axes(array: np.ndarray) -> np.ndarray:
+    """Drop axes of length one that stand for a channel (last, or second of four) or lead more than four axes."""
+    while array.ndim > 2 and array.shape[-1] == 1:
+        array = array[..., 0]
+    while array.ndim > 4 and array.shape[0] == 1:
+        array = array[0]
+    return array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array
+
+
 def as_labels(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """``array`` as whole numbers in C order.
 

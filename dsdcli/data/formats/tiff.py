@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import tifffile
 
 from dsdcli.data.formats.labels import as_labels, grey_of_colours
 from dsdcli.data.formats.raster import Raster
-from dsdcli.data.voxel import VoxelSize, unit_name
+from dsdcli.data.voxel import VoxelSize, convert, unit_name
 from dsdcli.errors import DataError
 
 _MOST_CHANNELS = 4  # a longer "channel" axis is a stack that was never told what it is
@@ -73,7 +74,8 @@ def _complaints() -> Iterator[list[str]]:
 
 
 def _first_line(error: object) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    """For one line to the user, without tifffile's own object names."""
+    return re.sub(r"<tifffile[^>]*> ?", "", (str(error).splitlines() or [type(error).__name__])[0])[:160]
 
 
 def _image_axes(array: np.ndarray, axes: str, name: str) -> tuple[np.ndarray, str | None, tuple[str, ...]]:
@@ -131,8 +133,10 @@ def _sizes(tif: tifffile.TiffFile) -> tuple[dict[str, float], str | None, str]:
     if tif.is_ome:
         for pixels in _ome_nodes(tif, "Pixels"):
             found = {axis: float(pixels.get(f"PhysicalSize{axis}") or 0) for axis in "XYZ"}
-            units = {unit_name(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "XYZ" if found[axis]}
-            return found, units.pop() if len(units) == 1 else None, "OME PhysicalSize"
+            units = {axis: unit_name(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "XYZ"}
+            unit = units["X"]
+            sizes = {a: convert(found[a], one, unit) for a, one in units.items() if found[a] and one and unit}
+            return sizes, unit, "OME PhysicalSize"
     tags = tif.pages.first.tags
     per_unit = {axis: _ratio(tags.get(f"{axis}Resolution")) for axis in "XY"}
     sizes = {axis: 1 / ratio for axis, ratio in per_unit.items() if ratio}
