@@ -11,7 +11,9 @@ from dsdcli.cli.console import AsJson, emit, emit_json
 def info(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help="Dataset, samples file, run or model folder, weights file, or image."),
+        typer.Argument(
+            metavar="FILE", help="Dataset, samples file, run, model (folder, weights file or name), or image."
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -37,6 +39,10 @@ def info(
 
 def _describe(file: str) -> dict[str, Any]:
     path = Path(file)
+    if not path.exists():
+        from dsdcli.network.shipped import shipped_models
+
+        path = shipped_models().get(file, path)
     if path.suffix == ".safetensors" or (path.is_dir() and _is_model(path)):
         from dsdcli.network.checkpoint import describe
 

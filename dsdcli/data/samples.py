@@ -18,6 +18,7 @@ from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import atomic
 
+AUDIT = "dsd-audit"  # what the record beside a samples file says it is
 _IMAGEJ_BYTES = 2**31  # ImageJ's format stops at 4 GiB
 
 
@@ -95,7 +96,7 @@ def read_samples(path: Path | str, phases: Sequence[Phase] | None = None) -> Sam
     path = Path(path)
     labels, about = _read(path)
     beside = path.with_suffix(".json")
-    audit = _read_json(beside) if beside.is_file() else about.get("extra")
+    audit = _read_audit(beside) or _if_audit(about.get("extra"))
     if not about.get("phases") and audit and isinstance(audit.get("phases"), list):
         about = {key: audit.get(key) for key in ("phases", "voxel_size", "voxel_unit")}
     own = from_json(json.dumps(about["phases"])) if about.get("phases") else None
@@ -112,10 +113,9 @@ def is_samples(path: Path) -> bool:
                 return left_in_tiff(tif) is not None
         if path.suffix.lower() in (".h5", ".hdf5"):
             return _about_h5(path) is not None
-        record = _read_json(path.with_suffix(".json"))
+        return path.suffix.lower() == ".npy" and _read_audit(path.with_suffix(".json")) is not None
     except (DataError, OSError, ValueError, tifffile.TiffFileError):
         return False
-    return path.suffix.lower() == ".npy" and record is not None and "phases" in record
 
 
 def _indices(
@@ -236,9 +236,15 @@ def _sizes(image: Raster) -> dict[str, Any]:
     return {"voxel_size": image.voxel.value, "voxel_unit": image.voxel.unit} if image.voxel else {}
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_audit(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the audit record {path} ({error}); delete or mend it") from error
-    return value if isinstance(value, dict) else None
+    return _if_audit(value)
+
+
+def _if_audit(value: Any) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) and value.get("format") == AUDIT else None
