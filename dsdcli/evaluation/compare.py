@@ -1,0 +1,142 @@
+"""Distances between ensembles, the noise floor of real against real, and what the two say together."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dsdcli.evaluation.kinds import Kind
+from dsdcli.evaluation.metrics import METRICS, Key
+
+Ensemble = dict[Key, np.ndarray]  # vectors of all images, (n, m)
+
+_RESAMPLES = 500
+_CLOSE = 2.0  # ratio to the noise floor up to which a difference that can be seen still counts as close
+
+
+@dataclass(frozen=True)
+class Row:
+    """One compared quantity. Lengths are in voxels; distances are relative, as the metric's kind defines them.
+
+    ``floor`` is the distance that as many real training crops have on average, ``ratio`` distance over floor, with
+    the 95 % interval [low, high]. NaN marks what does not exist.
+    """
+
+    metric: str
+    subject: str
+    generated: float
+    real: float
+    distance: float
+    floor: float
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """ "indistinguishable", "close", "off"; "matched" by choice of the crops; "undefined": nothing to compare."""
+        if np.isnan(self.ratio):
+            return "matched" if self.metric == "volume-fraction" else "undefined"
+        if self.low <= 1:
+            return "indistinguishable"
+        return "close" if self.ratio <= _CLOSE else "off"
+
+
+@dataclass(frozen=True)
+class _Resamples:
+    """Weights of images in resampled ensembles, (B, images)."""
+
+    generated: np.ndarray
+    heldout: np.ndarray
+    train_subset: np.ndarray  # of the training crops, as many as samples, drawn without replacement
+
+
+def compare(
+    generated: Ensemble, heldout: Ensemble, train: Ensemble, axes: int, matched: bool, rng: np.random.Generator
+) -> list[Row]:
+    """Compare generated with held-out vectors, beside training vectors with held-out ones.
+
+    Args:
+        generated: of n samples.
+        heldout: of n * r real crops, those of sample i at [i * r, (i + 1) * r).
+        train: likewise, from the part of the real image that the model was trained on.
+        axes: dimension of the images.
+        matched: whether the crops were matched to the samples; if so, a sample and its crops are resampled together.
+        rng: of the bootstrap.
+
+    Returns:
+        one row for each metric and subject, in the order of ``generated``.
+    """
+    weights: dict[tuple[int, int, int], _Resamples] = {}
+    rows = []
+    for key, vectors in generated.items():
+        sizes = (len(vectors), len(heldout[key]), len(train[key]))
+        if sizes not in weights:
+            weights[sizes] = _resample(*sizes, matched, rng)
+        row = _row(key, METRICS[key[0]].kind(axes), vectors, heldout[key], train[key], weights[sizes])
+        if matched and row.metric == "volume-fraction":  # equal by choice of the crops: nothing to judge
+            row = replace(row, floor=np.nan, ratio=np.nan, low=np.nan, high=np.nan)
+        rows.append(row)
+    return rows
+
+
+def mean_vector(vectors: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Mean of vectors (n, m), leaving out those with a NaN; with ``weights`` (B, n) of each resample, (B, m)."""
+    valid = ~np.isnan(vectors).any(axis=1)
+    weights = np.ones(len(vectors)) if weights is None else weights
+    with np.errstate(invalid="ignore"):
+        return (weights[..., valid] @ vectors[valid]) / weights[..., valid].sum(-1)[..., None]
+
+
+def _resample(samples: int, heldout: int, train: int, matched: bool, rng: np.random.Generator) -> _Resamples:
+    def draw() -> np.ndarray:
+        return rng.multinomial(samples, np.full(samples, 1 / samples), size=_RESAMPLES).astype(float)
+
+    generated = draw()
+    resampled = generated if matched else draw()
+    chosen = rng.integers(train // samples, size=(_RESAMPLES, samples))
+    return _Resamples(
+        generated=generated,
+        heldout=np.repeat(resampled, heldout // samples, axis=1),
+        train_subset=np.eye(train // samples)[chosen].reshape(_RESAMPLES, train),
+    )
+
+
+def _row(
+    key: Key, kind: Kind, generated: np.ndarray, heldout: np.ndarray, train: np.ndarray, weights: _Resamples
+) -> Row:
+    real = mean_vector(heldout)
+    distance = float(kind.distance(mean_vector(generated), real))
+    floor = _mean(kind.distance(mean_vector(train, weights.train_subset), real))
+    resampled = kind.distance(mean_vector(generated, weights.generated), mean_vector(heldout, weights.heldout))
+    low, high = _interval(distance, resampled)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio, low, high = (float(np.divide(value, floor)) for value in (distance, low, high))
+    return Row(
+        *key,
+        generated=float(kind.summary(mean_vector(generated))),
+        real=float(kind.summary(real)),
+        distance=distance,
+        floor=floor,
+        ratio=ratio,
+        low=low,
+        high=high,
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else np.nan
+
+
+def _interval(distance: float, resampled: np.ndarray) -> tuple[float, float]:
+    """95 % interval of a distance from its bootstrap.
+
+    Resampling adds the noise of the ensembles once more, which only ever lengthens a distance: what it adds to the mean
+    square is taken away again.
+    """
+    resampled = resampled[np.isfinite(resampled)]
+    if not np.isfinite(distance) or not len(resampled):
+        return distance, distance
+    squares = resampled**2
+    low, high = np.quantile(np.sqrt(np.maximum(squares - squares.mean() + distance**2, 0)), [0.025, 0.975])
+    return float(low), float(high)
