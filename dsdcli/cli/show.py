@@ -111,17 +111,26 @@ def image_lines(about: dict[str, Any]) -> list[str]:
 
 def model_lines(about: dict[str, Any]) -> list[str]:
     """A model or a run: every value on its line, nested ones indented."""
-    return [
-        f"{about['path']}: {about['kind']}",
-        *_nested({k: v for k, v in about.items() if k not in ("path", "kind")}, 1),
-    ]
+    inner = {key: value for key, value in about.items() if key not in ("path", "kind")}
+    return [f"{about['path']}: {about['kind']}", *_nested(inner, 1)]
 
 
 def _nested(values: dict[str, Any], depth: int) -> list[str]:
+    width = max((len(key) for key, value in values.items() if not isinstance(value, dict)), default=0)
     lines = []
     for key, value in values.items():
         if isinstance(value, dict):
             lines += ["  " * depth + key, *_nested(value, depth + 1)]
         else:
-            lines.append("  " * depth + f"{key}  {value}")
+            lines.append("  " * depth + f"{key.ljust(width)}  {_plain(value)}")
     return lines
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return " ".join(_plain(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    return "unknown" if value is None else str(value)

@@ -21,7 +21,7 @@ VERSION = 1
 SPLITS = ("train", "heldout")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Image:
     """Phase indices (uint8) of a 2D image ("YX"), a stack of independent 2D images ("TYX") or a volume ("ZYX")."""
 
@@ -29,7 +29,7 @@ class Image:
     axes: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Segmented images as phase indices, with what is needed to write samples in the user's own labels and units.
 

@@ -22,7 +22,7 @@ AUDIT = "dsd-audit"  # what the record beside a samples file says it is
 _IMAGEJ_BYTES = 2**31  # ImageJ's format stops at 4 GiB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
     """``stack``: phase indices uint8 (n, *L); ``audit``: the record written with the samples, if it was found."""
 

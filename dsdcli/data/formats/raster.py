@@ -8,7 +8,7 @@ import numpy as np
 from dsdcli.data.voxel import VoxelSize
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Raster:
     """Integer labels as stored in a file.
 
