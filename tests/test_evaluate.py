@@ -93,7 +93,7 @@ def test_the_two_point_distance_is_its_definition():
     phi, s2, other = 0.3, np.array([0.2, 0.15, 0.1]), np.array([0.21, 0.13, 0.1])
     real, generated = np.array([phi**2, phi, *s2]), np.array([phi**2, phi, *other])
     expected = np.abs(other - s2).sum() / (s2 - phi**2).sum()
-    assert Correlation(1).distance(generated, real) == pytest.approx(expected)
+    assert Correlation().distance(generated, real) == pytest.approx(expected)
 
 
 def test_the_distance_of_sizes_is_the_mean_shift():

@@ -64,11 +64,13 @@ def compare(
         rng: of the bootstrap.
 
     Returns:
-        one row for each metric and subject, in the order of ``generated``.
+        one row for each metric and subject, in the order of `METRICS`.
     """
     weights: dict[tuple[int, int, int], _Resamples] = {}
     rows = []
-    for key, vectors in generated.items():
+    order = list(METRICS)
+    for key in sorted(generated, key=lambda key: order.index(key[0])):  # a stable sort
+        vectors = generated[key]
         sizes = (len(vectors), len(heldout[key]), len(train[key]))
         if sizes not in weights:
             weights[sizes] = _resample(*sizes, matched, rng)

@@ -24,18 +24,17 @@ class Kind(Protocol):
 
 @dataclass(frozen=True)
 class Correlation:
-    """A two-point correlation: vector (phi^2, phi, S2 at every lag and axis).
+    """A two-point correlation: vector (phi^2, phi, S2 at every lag from 1 on).
 
     Distance: sum of |difference| over the lags, relative to the sum of S2 - phi^2 of the real ensemble. The summary is
-    the correlation length: that sum per axis over phi - phi^2.
+    the correlation length: that sum over phi - phi^2.
     """
 
-    axes: int = 1
     length: int = 1
 
     def summary(self, mean: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self._covariance(mean) / self.axes / (mean[..., 1] - mean[..., 0])
+            return self._covariance(mean) / (mean[..., 1] - mean[..., 0])
 
     def distance(self, mean: np.ndarray, real: np.ndarray) -> np.ndarray:
         scale = self._covariance(real)

@@ -32,13 +32,19 @@ class Metric:
 
 METRICS: dict[str, Metric] = {
     "volume-fraction": Metric("Volume fraction", "fraction", lambda axes: Number()),
-    "two-point": Metric("Two-point correlation along the axes", "correlation length", Correlation),
+    "two-point": Metric("Two-point correlation, mean of the axes", "correlation length", lambda axes: Correlation()),
+    "two-point-axis": Metric("Two-point correlation, axis by axis", "correlation length", lambda axes: Correlation()),
     "two-point-radial": Metric("Two-point correlation, radial", "correlation length", lambda axes: Correlation()),
     "lineal-path": Metric("Lineal path", "mean path", Path),
     "chords": Metric("Chord lengths", "mean chord", lambda axes: Sizes()),
     "pore-size": Metric("Pore size by local thickness", "mean radius", lambda axes: Sizes()),
     "interface": Metric("Interface", "per volume", lambda axes: Number(length=-1)),
 }
+
+
+def axis_names(ndim: int) -> str:
+    """ "zyx", or "yx" for images."""
+    return "zyx"[3 - ndim :]
 
 
 def _volume_fraction(image: np.ndarray, phases: Sequence[str]) -> Vectors:
@@ -51,7 +57,9 @@ def _two_point(image: np.ndarray, phases: Sequence[str]) -> Vectors:
     for index, name in _distinct(phases):
         along, radial = correlation.two_point(image == index)
         phi = along[0, 0]
-        vectors["two-point", name] = np.array([phi**2, phi, *along[:, 1:].ravel()])
+        vectors["two-point", name] = np.array([phi**2, phi, *along.mean(axis=0)[1:]])
+        for axis, curve in zip(axis_names(image.ndim), along, strict=True):
+            vectors["two-point-axis", f"{name} {axis}"] = np.array([phi**2, phi, *curve[1:]])
         vectors["two-point-radial", name] = np.array([phi**2, phi, *radial[1:]])
     return vectors
 
@@ -96,7 +104,7 @@ def _number(value: float) -> np.ndarray:
 
 PROBES: tuple[Probe, ...] = (
     Probe(("volume-fraction",), _volume_fraction),
-    Probe(("two-point", "two-point-radial"), _two_point),
+    Probe(("two-point", "two-point-axis", "two-point-radial"), _two_point),
     Probe(("lineal-path", "chords"), _lines),
     Probe(("pore-size",), _pore_size),
     Probe(("interface",), _interface),
