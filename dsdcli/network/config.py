@@ -32,9 +32,9 @@ class Architecture:
 
 
 PRESETS = {
-    "tiny": Architecture((32, 64, 96)),
-    "small": Architecture((64, 128, 192)),
-    "base": Architecture((96, 192, 288, 288), blocks=2),
+    "tiny": Architecture((48, 96, 144)),
+    "small": Architecture((96, 192, 288)),
+    "base": Architecture((128, 256, 384, 384), blocks=2),
 }
 
 

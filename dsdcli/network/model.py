@@ -1,6 +1,7 @@
-"""The undo-count head: from particle counts and a dose to expected hops to undo."""
+"""The network's two heads: expected hops to undo, and the phase of every site of the clean image."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,21 @@ from dsdcli.process.lattice import Lattice
 DOSE_FEATURES = 8
 
 
+class Prediction(NamedTuple):
+    """What the network says of a batch at a dose.
+
+    Attributes:
+        log_ratio: log(h / s), float32 (B, C, 2d, *L); meaningless towards a wall.
+        logits: of the phase of every site in the clean image, float32 (B, K, *L), K phases with the background.
+    """
+
+    log_ratio: torch.Tensor
+    logits: torch.Tensor
+
+
 class UndoNet(nn.Module):
-    """Predicts undo counts h_v(x, c) = s exp(f / sqrt(1 + 2 s)), f the U-Net's output (method.md, section 5).
+    """Predicts undo counts h_v(x, c) = s exp(f / sqrt(1 + 2 s)), f the U-Net's output (method.md, section 5), and the
+    phase of every site of the clean image, which the last step of sampling decodes.
 
     The U-Net sees the counts of the carried phases and a mask channel that is 1 on the sites where particles may walk;
     the zero padding of its convolutions then shows it where the walls are, at no cost. The condition is
@@ -26,26 +40,29 @@ class UndoNet(nn.Module):
         self.config = config
         self.phases = len(config.carried)
         inputs = self.phases + 1
-        condition = DOSE_FEATURES + self.phases
-        self.unet = UNet(config.ndim, inputs, self.phases * 2 * config.ndim, condition, config.architecture)
+        outputs = self.phases * 2 * config.ndim + len(config.phases)
+        self.unet = UNet(config.ndim, inputs, outputs, DOSE_FEATURES + self.phases, config.architecture)
 
-    def forward(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-        """Undo counts (B, C, 2d, *L), float32, for counts (B, C, *L) and doses (B,); 0 towards a wall."""
-        log_ratio = self.log_ratio(counts, dose, lattice)
-        s = _per_image(dose, log_ratio)
-        return s * torch.exp(log_ratio) * lattice.open_bonds(counts.device)
-
-    def log_ratio(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-        """log(h / s), float32 (B, C, 2d, *L)."""
+    def forward(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> Prediction:
+        """Predictions for counts (B, C, *L) at doses (B,)."""
         counts = counts.float()
         mean = counts.flatten(2).mean(2)  # (B, C)
         field = torch.cat([counts - mean[(..., *(None,) * lattice.ndim)], torch.ones_like(counts[:, :1])], dim=1)
         condition = torch.cat([self._dose_features(dose), mean], dim=1)
-        periodic = lattice.boundary == "periodic"
-        padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
-        f = self.unet(padded, condition, ring)[(..., *crop)].float()
-        f = f.unflatten(1, (self.phases, lattice.directions))
-        return f / torch.sqrt(1 + 2 * _per_image(dose, f))
+        padded, crop, ring = pad(field, self.config.architecture.multiple, lattice.boundary == "periodic")
+        out = self.unet(padded, condition, ring)[(..., *crop)].float()
+        rates, logits = out.split([out.shape[1] - len(self.config.phases), len(self.config.phases)], dim=1)
+        rates = rates.unflatten(1, (self.phases, lattice.directions))
+        return Prediction(rates / torch.sqrt(1 + 2 * per_image(dose, rates)), logits)
+
+    def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+        """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.reverse`."""
+        log_ratio = self(counts, dose, lattice).log_ratio
+        return per_image(dose, log_ratio) * torch.exp(log_ratio) * lattice.open_bonds(counts.device)
+
+    def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+        """Probability of every phase at every site of the clean image, float64 (B, K, *L)."""
+        return self(counts, dose, lattice).logits.double().softmax(1)
 
     def _dose_features(self, dose: torch.Tensor) -> torch.Tensor:
         """Smooth features (B, 8) of where log s lies in the range seen in training."""
@@ -56,7 +73,8 @@ class UndoNet(nn.Module):
         return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1).float()
 
 
-def _per_image(dose: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def per_image(dose: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Doses (B,) shaped to multiply a tensor (B, ...)."""
     return dose.float().view(-1, *(1,) * (like.ndim - 1))
 
 

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from dsdcli.network.config import Architecture
-from dsdcli.process.lattice import Boundary
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

@@ -4,74 +4,48 @@ import heapq
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from dsdcli.process.lattice import Lattice
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Result of `decode` for one image.
+    """Result of `decode` for one image: the image, and how far it is from the particles it was decoded from.
 
     Attributes:
         image: phase index of every site, uint8 (*L).
-        excess: expected occupancy in excess of one per site, as a share of the particles: overlaps to be resolved.
+        forced: share of all sites that did not get their most probable phase, because the totals had to be met.
+        overlap: share of the particles that shared their site with another.
         far: share of the carried voxels that lie where neither the site nor a neighbour held a particle of theirs.
     """
 
     image: np.ndarray
-    excess: float
+    forced: float
+    overlap: float
     far: float
 
 
-def expected_occupancy(counts: torch.Tensor, undo: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-    """Expected clean occupancy e(x, c) when the remaining hops are undone (method.md, section 7).
-
-    e(x) = n(x) (1 - sum_v h_v(x)) + sum_v n(x - v) h_v(x - v), with sum_v h_v clipped to one; conserves every
-    phase's total.
-
-    Args:
-        counts: (B, C, *L); ``undo``: undo counts (B, C, 2d, *L), 0 towards walls.
-
-    Returns:
-        float64 (B, C, *L).
-    """
-    undo = undo.double()
-    share = undo / undo.sum(2, keepdim=True).clamp_min(1)
-    flux = counts.double().unsqueeze(2) * share  # (B, C, 2d, *L)
-    result = counts - flux.sum(2)
-    for axis in range(lattice.ndim):
-        for direction, sign in ((2 * axis, 1), (2 * axis + 1, -1)):
-            # No flux leaves through a wall, so what roll carries around the edge is nothing there.
-            result = result + flux[:, :, direction].roll(sign, axis - lattice.ndim)
-    return result
-
-
-def decode(
-    expected: np.ndarray, occupied: np.ndarray, totals: np.ndarray, background: int, lattice: Lattice
-) -> Decoded:
+def decode(clean: np.ndarray, occupied: np.ndarray, totals: np.ndarray, background: int, lattice: Lattice) -> Decoded:
     """The most probable segmented image with exactly the wanted totals.
 
-    Chooses one phase per site so that the summed expected occupancy is the largest possible; the background counts
-    one minus the others. For one carried phase these are the N sites of largest e.
+    Chooses one phase per site so that the summed probability, the expected number of right voxels, is the largest
+    possible. For two phases these are the N sites that are the most probable.
 
     Args:
-        expected: e(x, c) float64 (C, *L); ``occupied``: n(x, c) (C, *L).
-        totals: voxels of every phase, background included: (K,), K = C + 1, summing to the number of sites.
+        clean: probability of every phase and site, float64 (K, *L).
+        occupied: particles n(x, c) of the carried phases (C, *L), C = K - 1.
+        totals: voxels of every phase (K,), summing to the number of sites.
         background: index of the phase that is not carried.
     """
-    carried = len(expected)
-    flat = expected.reshape(carried, -1)
-    score = np.insert(flat, background, 1 - flat.sum(0), axis=0)
-    image = assign(score, totals).astype(np.uint8)
-    phases = [c for c in range(carried + 1) if c != background]
+    score = clean.reshape(len(totals), -1)
+    image = assign(score, totals)
     far = 0
-    for channel, phase in zip(occupied, phases, strict=True):
-        reach = _with_neighbours(channel > 0, lattice)
-        far += int(((image == phase) & ~reach.ravel()).sum())
-    particles = max(1, int(np.delete(totals, background).sum()))
-    excess = float(np.maximum(flat.sum(0) - 1, 0).sum()) / particles
-    return Decoded(image.reshape(lattice.shape), excess, far / particles)
+    for channel, phase in zip(occupied, np.delete(np.arange(len(totals)), background), strict=True):
+        far += int(((image == phase) & ~_with_neighbours(channel > 0, lattice).ravel()).sum())
+    particles = max(1, int(occupied.sum()))
+    overlap = int(np.maximum(occupied.sum(0) - 1, 0).sum()) / particles
+    forced = float((image != score.argmax(0)).mean())
+    return Decoded(image.astype(np.uint8).reshape(lattice.shape), forced, overlap, far / particles)
 
 
 def _with_neighbours(held: np.ndarray, lattice: Lattice) -> np.ndarray:

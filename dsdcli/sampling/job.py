@@ -121,8 +121,11 @@ def run_job(
                 "seed": sample_seed(job.seed, index),
                 "requested": dict(zip(names, totals[index].tolist(), strict=True)),
                 "achieved": dict(zip(names, achieved.tolist(), strict=True)),
-                "decoding_excess": round(decoded.excess, 6),
-                "decoding_far": round(decoded.far, 6),
+                "decoding": {
+                    "forced": round(decoded.forced, 6),
+                    "overlap": round(decoded.overlap, 6),
+                    "far": round(decoded.far, 6),
+                },
             }
         on_progress(state)
     seconds = time.monotonic() - began

@@ -14,8 +14,8 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles, leap
 
 
-class UndoCounts(Protocol):
-    """Anything that gives undo counts (B, C, 2d, *L) for occupation numbers (B, C, *L) at doses (B,)."""
+class Fields(Protocol):
+    """Anything that gives fields (B, ..., *L), such as undo counts, for counts (B, C, *L) at doses (B,)."""
 
     def __call__(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor: ...
 
@@ -48,7 +48,7 @@ class SamplerSettings:
 def reverse(
     particles: Particles,
     phases: int,
-    undo: UndoCounts,
+    undo: Fields,
     lattice: Lattice,
     dose_max: float,
     settings: SamplerSettings,

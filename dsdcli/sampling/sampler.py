@@ -9,10 +9,15 @@ import torch
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
-from dsdcli.sampling.decode import Decoded, decode, expected_occupancy
-from dsdcli.sampling.reverse import SamplerSettings, reverse
+from dsdcli.sampling.decode import Decoded, decode
+from dsdcli.sampling.reverse import Fields, SamplerSettings, reverse
 
-TIE_BREAK = 1e-9  # random preference between sites of equal expected occupancy, far below what a network resolves
+TIE_BREAK = 1e-9  # random preference between equally probable sites, far below what a network resolves
+
+
+# Sites that the network takes at a time. Convolutions of another batch size may round differently, and one rounding
+# changes a random walk for good; so the batch size of the network depends on the lattice and the device alone.
+BLOCK_SITES = {"cpu": 2**15, "cuda": 2**20}
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ def generate(
     """
     config = model.config
     device = next(model.parameters()).device
+    undo, clean = in_blocks(model.undo), in_blocks(model.clean)
     batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]
     per_batch = settings.steps + 1
     done, total = 0, per_batch * len(batches)
@@ -58,22 +64,34 @@ def generate(
         generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in indices]
         counts = torch.from_numpy(wanted[:, config.carried]).to(device)
         walkers = scatter(counts, lattice, generators)
-        with torch.inference_mode():
-            for state in reverse(walkers, model.phases, model, lattice, config.dose_max, settings, generators):
-                walkers = state
-                done += 1
-                yield Progress(done, total)
-            occupied = walkers.occupancy(lattice, len(indices), model.phases)
-            if settings.dose_end > 0:
-                dose = torch.full((len(indices),), settings.dose_end, dtype=torch.float64, device=device)
-                expected = expected_occupancy(occupied, model(occupied, dose, lattice), lattice)
-            else:
-                expected = occupied.double()
-            ties = [torch.rand(e.shape, generator=g, device=device) for e, g in zip(expected, generators, strict=True)]
-            expected = (expected + TIE_BREAK * torch.stack(ties)).cpu().numpy()
+        for state in reverse(walkers, model.phases, undo, lattice, config.dose_max, settings, generators):
+            walkers = state
+            done += 1
+            yield Progress(done, total)
+        occupied = walkers.occupancy(lattice, len(indices), model.phases)
+        dose = torch.full((len(indices),), settings.dose_end, dtype=torch.float64, device=device)
+        probability = clean(occupied, dose, lattice)  # (B, K, *L)
+        ties = [torch.rand(p.shape, generator=g, device=device) for p, g in zip(probability, generators, strict=True)]
+        probability = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
         occupied = occupied.cpu().numpy()
         images = tuple(
-            (i, decode(expected[j], occupied[j], wanted[j], config.background, lattice)) for j, i in enumerate(indices)
+            (i, decode(probability[j], occupied[j], wanted[j], config.background, lattice))
+            for j, i in enumerate(indices)
         )
         done += 1
         yield Progress(done, total, images)
+
+
+def in_blocks(function: Fields) -> Fields:
+    """``function`` (counts, dose, lattice), called on a fixed number of images at a time, filled up with empty ones."""
+
+    @torch.inference_mode()
+    def blockwise(counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+        block = max(1, BLOCK_SITES[counts.device.type] // lattice.sites)
+        missing = -len(counts) % block
+        filled = torch.cat([counts, counts.new_zeros(missing, *counts.shape[1:])])
+        doses = torch.cat([dose, dose[:1].expand(missing)])
+        parts = [function(c, d, lattice) for c, d in zip(filled.split(block), doses.split(block), strict=True)]
+        return torch.cat(parts)[: len(counts)]
+
+    return blockwise

@@ -1,6 +1,9 @@
-"""The process likelihood in terms of undo counts."""
+"""What training minimises: the process likelihood in terms of undo counts, and the entropy of the clean image."""
+
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
@@ -12,13 +15,29 @@ def one_hot(images: torch.Tensor, carried: tuple[int, ...]) -> torch.Tensor:
     return torch.stack([images == phase for phase in carried], dim=1)
 
 
-def undo_loss(
-    model: UndoNet, images: torch.Tensor, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator
-) -> torch.Tensor:
-    """Poisson divergence between the true and the predicted undo counts, in nats per particle (method.md, section 5).
+@dataclass(frozen=True)
+class Losses:
+    """Both in nats per particle.
 
-    Mean over particles of sum_v [h_hat - h - h log(h_hat / h)]; with log s uniform over the batch this is the
-    process likelihood of the paper (its Eq. 6) up to a constant. Never negative.
+    Attributes:
+        undo: Poisson divergence between the true and the predicted undo counts, sum_v [h_hat - h - h log(h_hat / h)]
+            (method.md, section 5). With log s uniform over the batch its mean is the process likelihood of
+            the paper (its Eq. 6) up to a constant. Never negative.
+        clean: cross entropy of the clean image, with weight 1 / (1 + s), as it is needed at small doses.
+    """
+
+    undo: torch.Tensor
+    clean: torch.Tensor
+
+    @property
+    def total(self) -> torch.Tensor:
+        return self.undo + self.clean
+
+
+def losses(
+    model: UndoNet, images: torch.Tensor, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator
+) -> Losses:
+    """Draw the forward walk of a batch and judge the network on it.
 
     Args:
         images: phase indices (B, *L).
@@ -29,7 +48,7 @@ def undo_loss(
     now = diffuse(start, dose, lattice, generator)
     counts = now.occupancy(lattice, len(images), model.phases)  # (B, C, *L)
     ratio = undo_counts(now, start, dose, lattice) / dose[now.image, None]  # (P, 2d), h / s
-    log_hat = model.log_ratio(counts, dose, lattice)  # (B, C, 2d, *L)
+    log_hat, logits = model(counts, dose, lattice)  # (B, C, 2d, *L), (B, K, *L)
 
     # Summed over the particles of a site, so that everything below is dense: no gather in the backward pass.
     where = (now.image * model.phases + now.phase) * lattice.sites + lattice.ravel(now.site)
@@ -39,4 +58,9 @@ def undo_loss(
     possible = counts.unsqueeze(2) * lattice.open_bonds(images.device)  # (B, C, 2d, *L)
     per_image = (possible * torch.exp(log_hat) - summed * log_hat).flatten(1).sum(1)
     floor = (torch.xlogy(ratio, ratio) - ratio).sum(1) * dose[now.image]
-    return ((dose.float() * per_image).sum() + floor.sum().float()) / max(len(now), 1)
+    particles = max(len(now), 1)
+    undo = ((dose.float() * per_image).sum() + floor.sum().float()) / particles
+
+    entropy = F.cross_entropy(logits, images.long(), reduction="none").flatten(1).sum(1)  # (B,)
+    clean = (entropy / (1 + dose.float())).sum() / particles
+    return Losses(undo, clean)

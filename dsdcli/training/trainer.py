@@ -17,7 +17,7 @@ from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.lattice import Lattice
-from dsdcli.training.loss import undo_loss
+from dsdcli.training.loss import losses
 from dsdcli.training.settings import TrainSettings
 
 STATE = "state.safetensors"
@@ -97,7 +97,7 @@ class Trainer:
         images = torch.from_numpy(crops).to(self.device)
         dose = stratified_log_doses(s.batch, s.dose_min, self.model.config.dose_max, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            loss = undo_loss(self.model, images, dose, self.lattice, self.generator)
+            loss = losses(self.model, images, dose, self.lattice, self.generator).total
         value = loss.item()
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss became {value} at step {self.step}")
@@ -119,13 +119,12 @@ class Trainer:
         crops = self.dataset.crops("heldout", VALIDATION_CROPS, s.size, np.random.default_rng(0))
         generator = torch.Generator(self.device).manual_seed(0)
         dose = stratified_log_doses(VALIDATION_CROPS, s.dose_min, self.model.config.dose_max, generator)
-        batches = range(0, VALIDATION_CROPS, s.batch)
-        losses = [
-            undo_loss(self.average, torch.from_numpy(crops[i : i + s.batch]).to(self.device), dose[i : i + s.batch],
-                      self.lattice, generator).item()
-            for i in batches
-        ]  # fmt: skip
-        return float(np.mean(losses))
+        total = 0.0
+        for i in range(0, VALIDATION_CROPS, s.batch):
+            images = torch.from_numpy(crops[i : i + s.batch]).to(self.device)
+            judged = losses(self.average, images, dose[i : i + s.batch], self.lattice, generator)
+            total += judged.total.item() * len(images)
+        return total / VALIDATION_CROPS
 
     def save(self, folder: Path) -> None:
         """Write the full state for `restore`, in one atomic file."""

@@ -1,0 +1,75 @@
+"""What every command shares: talk on stderr, data on stdout, progress for people and for log files."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Silence `say` and `progress` for this process."""
+    global _quiet
+    _quiet = quiet
+
+
+def say(message: str) -> None:
+    """One line of talk, on stderr."""
+    if not _quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+def emit(line: str) -> None:
+    """One line of data, on stdout."""
+    print(line, flush=True)
+
+
+def emit_json(value: Any) -> None:
+    """``value`` as JSON on stdout."""
+    emit(json.dumps(value, indent=2))
+
+
+@contextlib.contextmanager
+def progress(label: str, total: float, every_seconds: float = 30.0) -> Iterator[Callable[..., None]]:
+    """A bar on a terminal, a plain line every ``every_seconds`` elsewhere, nothing when quiet.
+
+    Yields ``update(done, note="")``: ``done`` counts towards ``total``, ``note`` is free text behind the bar.
+    """
+    if _quiet:
+        yield lambda done, note="": None
+        return
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        with bar:
+            task = bar.add_task(label, total=total, note="")
+            yield lambda done, note="": bar.update(task, completed=done, note=note)
+        return
+    start = last = time.monotonic()
+
+    def line(done: float, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_seconds or done >= total:
+            last = now
+            left = (now - start) * (total - done) / done if done else float("inf")
+            say(f"{label} {done:.0f}/{total:.0f} {note} (about {left:.0f} s left)".replace("  ", " "))
+
+    yield line
