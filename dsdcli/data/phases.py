@@ -54,8 +54,8 @@ def find_phase(phases: Sequence[Phase], name: str) -> int:
 
 
 def count_labels(array: np.ndarray) -> dict[int, int]:
-    """Voxels of each label that occurs in an integer or bool array, by ascending label."""
-    if array.dtype in (np.bool_, np.uint8, np.uint16):
+    """Voxels of each label that occurs in an integer array, by ascending label."""
+    if array.dtype in (np.uint8, np.uint16):
         # Slab by slab: bincount copies its input to 64-bit integers.
         total = np.zeros(2 ** (8 * array.dtype.itemsize), np.int64)
         for slab in np.array_split(array.reshape(-1), max(1, array.size // 2**22)):
@@ -144,10 +144,10 @@ def to_indices(array: np.ndarray, index_of: dict[int, int]) -> np.ndarray:
     """Phase indices (uint8, same shape) of an array of labels; ``index_of`` must know every label that occurs."""
     labels = np.array(sorted(index_of), dtype=np.int64)
     indices = np.array([index_of[label] for label in labels.tolist()], dtype=np.uint8)
-    if array.dtype in (np.bool_, np.uint8, np.uint16):
+    if array.dtype in (np.uint8, np.uint16):
         table = np.zeros(2 ** (8 * array.dtype.itemsize), np.uint8)
         table[labels] = indices
-        return table[array.view(np.uint8) if array.dtype == np.bool_ else array]
+        return table[array]
     return indices[np.searchsorted(labels, array)]
 
 

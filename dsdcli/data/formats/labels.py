@@ -57,7 +57,7 @@ def as_labels(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} holds values of type {array.dtype}; dsd needs integer labels")
     if array.dtype.kind == "b":
-        array = array.view(np.uint8)
+        array = np.where(array, np.uint8(1), np.uint8(0))  # the bytes behind a true value need not be 1
     if array.dtype.itemsize > 2 and (array.min() < _LOWEST or array.max() > _HIGHEST):
         raise DataError(f"{name} holds labels beyond 32 bits; renumber them")
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
