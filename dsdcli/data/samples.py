@@ -150,6 +150,7 @@ def _write_tif(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: di
                 temporary,
                 labels,
                 imagej=True,
+                photometric="minisblack",
                 resolution=(1 / size, 1 / size) if size else None,
                 metadata=metadata,
                 compression="zlib",
@@ -159,7 +160,15 @@ def _write_tif(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: di
             if size:
                 for axis in axes[1:]:
                     metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": unit.replace("um", "µm")}
-            tifffile.imwrite(temporary, labels, ome=True, metadata=metadata, compression="zlib", bigtiff=True)
+            tifffile.imwrite(
+                temporary,
+                labels,
+                ome=True,
+                photometric="minisblack",
+                metadata=metadata,
+                compression="zlib",
+                bigtiff=True,
+            )
 
 
 def _write_h5(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:

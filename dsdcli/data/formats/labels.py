@@ -17,7 +17,8 @@ def grey_of_colours(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str
     colours = array[..., : channels - 1] if channels in (2, 4) else array
     if not (colours == colours[..., :1]).all():
         raise DataError(
-            f"{name} is a colour (RGB) image; dsd needs one number per pixel: save it as an image of labels"
+            f"{name} is a colour (RGB) image; dsd needs one number per pixel: save it as an image of labels "
+            "(and if its channels are slices, save each as a page of its own)"
         )
     return colours[..., 0], (f"{name} is stored in {channels} channels but all its colours are grey: read as labels",)
 
