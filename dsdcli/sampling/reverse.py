@@ -41,8 +41,8 @@ class SamplerSettings:
             raise UsageError(f"the sampler needs at least 1 step, not {self.steps}")
         if not self.eta >= 0:
             raise UsageError(f"eta must be 0 or more, not {self.eta}")
-        if not self.dose_end >= 0:
-            raise UsageError(f"the final dose must be 0 or more, not {self.dose_end}")
+        if not self.dose_end > 0:
+            raise UsageError(f"the final dose must be positive, not {self.dose_end}")
 
 
 def reverse(
@@ -57,9 +57,9 @@ def reverse(
     """Walk the particles back from ``dose_max`` to ``settings.dose_end``; yields them after every leap.
 
     With undo counts frozen over a leap from s to s', the number of hops is Poisson with mean h log(s / s') per
-    direction, since h is nearly constant in log s; down to s' = 0 it is h (method.md, section 6). eta interpolates
-    between the net flux relu(h - s) and the full rates; every choice has the same marginals when h is exact, since
-    the removed part min(h, s) is in detailed balance.
+    direction, since h is nearly constant in log s (method.md, section 6). eta interpolates between the net flux
+    relu(h - s) and the full rates; every choice has the same marginals when h is exact, since the removed part
+    min(h, s) is in detailed balance.
 
     Args:
         phases: number C of carried phases.
@@ -73,8 +73,8 @@ def reverse(
         dose = torch.full((images,), now, dtype=torch.float64, device=counts.device)
         h = undo(counts, dose, lattice)
         rates = (torch.relu(h - now) + settings.eta * h.clamp_max(now)) * bonds
-        log_step = math.log(now / then) if then > 0 else 1.0
-        particles = leap(particles, at_particles(rates, particles, lattice) * log_step, lattice, generators)
+        hops = at_particles(rates, particles, lattice) * math.log(now / then)
+        particles = leap(particles, hops, lattice, generators)
         yield particles
 
 

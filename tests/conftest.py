@@ -1,0 +1,38 @@
+"""A small two-phase and a three-phase material that every test file may use."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from dsdcli.data.dataset import Dataset, Image
+from dsdcli.data.phases import Phase
+
+
+def blobs(shape, levels, seed):
+    """Thresholded smooth noise: phase indices uint8 with volume fractions given by the quantiles ``levels``."""
+    field = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 1.5, mode="wrap")
+    return np.searchsorted(np.quantile(field, levels), field).astype(np.uint8)
+
+
+def make_dataset(folder, phases, levels, name="toy"):
+    """Write a dataset of volumes 24x32x32 (train) and 16x32x32 (held out) and open it."""
+    path = folder / f"{name}.dsd.h5"
+    train, heldout = (Image(blobs((depth, 32, 32), levels, seed), "ZYX") for seed, depth in ((0, 24), (1, 16)))
+    Dataset(path, phases, 2.0, "um", "z", 1, {"sources": []}, (train,), (heldout,)).write(path)
+    return Dataset.open(path)
+
+
+@pytest.fixture
+def rock(tmp_path):
+    """Two phases, pore 0.3."""
+    return make_dataset(tmp_path, (Phase("pore", 0), Phase("grain", 255)), [0.3])
+
+
+@pytest.fixture
+def electrode(tmp_path):
+    """Three phases, 0.45 / 0.4 / 0.15."""
+    return make_dataset(tmp_path, (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170)), [0.45, 0.85], "cell")
