@@ -75,7 +75,8 @@ def gather(
             rasters += _read_folder(Path(source), axes, notes)
             continue
         raster = read_image(source, shape, dtype)
-        notes += raster.remarks
+        if not flat:  # what is said of the first of many slices holds for the others
+            notes += raster.remarks
         if raster.array.ndim == 2 and len(sources) > 1:
             flat.append((split_inner(source)[0], raster))
         else:
