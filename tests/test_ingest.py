@@ -300,7 +300,7 @@ def test_flat_voxels_are_said_loudly(dsd):
     assert "WARNING: the slices lie 5 um apart, the pixels 2.5 um" in err
 
 
-@pytest.mark.parametrize("text", ["5", "um", "-1um", "0um", "3 inch", "1.2.3um", "", "nanum"])
+@pytest.mark.parametrize("text", ["5", "um", "-1um", "0um", "3 inch", "1.2.3um", "", "nanum", "1e999um"])
 def test_sizes_without_value_or_unit_are_refused(text):
     with pytest.raises(UsageError, match=r"like 5\.3um"):
         parse_voxel_size(text)

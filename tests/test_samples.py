@@ -81,6 +81,13 @@ def test_imagej_reads_stack_axes_and_voxel_size(tmp_path):
             assert denominator / numerator == pytest.approx(0.4)
 
 
+def test_strange_names_and_extreme_sizes_survive(tmp_path):
+    phases = (Phase("Näh孔", 0), Phase("b", 1))
+    write_samples(tmp_path / "samples.tif", stack(2, 4, 4, phases=2), phases, 1e-10, "m")
+    found = read_samples(tmp_path / "samples.tif")
+    assert (found.phases, found.voxel_size, found.voxel_unit) == (phases, 1e-10, "m")
+
+
 def test_phases_are_matched_by_name_then_by_label(tmp_path):
     path, images = tmp_path / "samples.tif", stack(3, 6, 5, phases=2)
     write_samples(path, images, (Phase("pore", 0), Phase("solid", 255)))

@@ -151,7 +151,7 @@ def _write_tif(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: di
                 labels,
                 imagej=True,
                 photometric="minisblack",
-                resolution=(1 / size, 1 / size) if size else None,
+                resolution=(1 / size, 1 / size) if size and 1e-9 < size < 1e9 else None,  # a ratio of 32-bit numbers
                 metadata=metadata,
                 compression="zlib",
             )

@@ -1,5 +1,6 @@
 """The size of a voxel: value and unit, read from what a person, a file name or a file's metadata says."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ def parse_voxel_size(text: str) -> VoxelSize:
         value = float(match[1]) if match else 0.0
     except ValueError:
         value = 0.0
-    if unit is None or not value > 0:
+    if unit is None or not 0 < value < math.inf:
         raise UsageError(
             f"cannot read the voxel size '{text}'; write a number and a unit ({', '.join(UNITS_IN_METRES)}), like 5.3um"
         )
