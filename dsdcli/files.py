@@ -26,7 +26,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise DsdError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
     finally:
@@ -45,7 +45,7 @@ def together(folder: Path) -> Iterator[Path]:
         try:
             yield temporary
             for file in sorted(temporary.iterdir()):
-                os.replace(file, folder / file.name)
+                file.replace(folder / file.name)
         except (OSError, DsdError) as error:
             reason = str(error).replace(f"{temporary}{os.sep}", f"{folder}{os.sep}")
             raise (type(error) if isinstance(error, DsdError) else DsdError)(reason) from error

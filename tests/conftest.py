@@ -1,6 +1,7 @@
 """A small two-phase and a three-phase material that every test file may use."""
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
@@ -36,3 +37,17 @@ def rock(tmp_path):
 def electrode(tmp_path):
     """Three phases, 0.45 / 0.4 / 0.15."""
     return make_dataset(tmp_path, (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170)), [0.45, 0.85], "cell")
+
+
+@pytest.fixture
+def dsd(monkeypatch, capsys):
+    """Run the `dsd` command in this process: exit code, stdout, stderr."""
+    from dsdcli.cli import main
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["dsd", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return (int(caught.value.code), *capsys.readouterr())
+
+    return run

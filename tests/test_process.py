@@ -1,5 +1,7 @@
 """Laws of the walk: the kernel, the forward draw and the walls."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,9 @@ def test_kernel_is_the_exponential_of_the_laplacian(side, boundary):
     kernel = axis_kernel(side, boundary, torch.tensor(DOSES))
     for dose, got in zip(DOSES, kernel.numpy(), strict=True):
         # float32 doses are not what is wanted here
-        np.testing.assert_allclose(got, expm(np.float32(dose).astype(float) * axis_laplacian(side, boundary)), atol=2e-14)
+        np.testing.assert_allclose(
+            got, expm(np.float32(dose).astype(float) * axis_laplacian(side, boundary)), atol=2e-14
+        )
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
@@ -128,7 +132,9 @@ def test_mean_undo_count_is_the_dose():
     dose = torch.tensor([0.5], dtype=torch.float64)
     start = place(torch.ones(1, 1, 9, 9, dtype=torch.bool))
     rng = torch.Generator().manual_seed(0)
-    mean = torch.stack([undo_counts(diffuse(start, dose, lattice, rng), start, dose, lattice) for _ in range(200)]).mean()
+    mean = torch.stack(
+        [undo_counts(diffuse(start, dose, lattice, rng), start, dose, lattice) for _ in range(200)]
+    ).mean()
     assert mean.item() == pytest.approx(0.5, rel=0.03)
 
 
@@ -198,7 +204,7 @@ def test_doses_fill_their_strata():
     grid = dose_grid(10, 800.0, 0.1)
     assert grid[0] == pytest.approx(800)
     assert grid[-1] == pytest.approx(0.1)
-    assert all(a > b for a, b in zip(grid, grid[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(grid))
 
 
 def test_bad_lattices_are_refused():

@@ -67,9 +67,8 @@ def test_exact_rates_reproduce_the_density_with_falling_error(boundary, eta):
         generators = [torch.Generator().manual_seed(steps)]
         walkers = scatter(torch.tensor([[particles]]), lattice, generators)
         how = SamplerSettings(steps=steps, eta=eta, dose_end=0.02)
-        for walkers in reverse(walkers, 1, exact, lattice, 2 * lattice.mixing_dose(), how, generators):  # noqa: B020
-            pass
-        found = walkers.occupancy(lattice, 1, 1).flatten() / particles
+        *_, last = reverse(walkers, 1, exact, lattice, 2 * lattice.mixing_dose(), how, generators)
+        found = last.occupancy(lattice, 1, 1).flatten() / particles
         target = axis_kernel(side, boundary, torch.tensor([0.02], dtype=torch.float64))[0] @ density
         return 0.5 * (found - target).abs().sum().item()
 

@@ -115,7 +115,7 @@ def test_a_run_on_disk(electrode, tmp_path):
     trainer = make_trainer(electrode)
     run = Run.create(tmp_path / "run", electrode, trainer.model.config, settings, ["dsd", "train"])
     for report in trainer.run():
-        run.log(report, report.loss)
+        run.log(report)
         if report.validation is not None:
             run.checkpoint(trainer, report.best)
     sheet = run.sheet(trainer)

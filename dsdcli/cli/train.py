@@ -138,27 +138,22 @@ def train(
 def _loop(run, trainer) -> int:
     """Drive the trainer: log, checkpoint, show. Returns the number of the signal that ended it, or 0."""
     settings = trainer.settings
-    losses: list[float] = []
     by_time = settings.max_seconds is not None
-    with _signals() as signalled, progress("training", settings.steps) as update:
+    total = settings.max_seconds if by_time else settings.steps
+    with _signals() as signalled, progress("training, seconds" if by_time else "training, step", total) as update:
         try:
             for report in trainer.run():
-                losses.append(report.loss)
-                mean = sum(losses[-100:]) / len(losses[-100:])
                 speed = report.step / report.seconds
-                note = f"loss {mean:.4f} {speed:.2f} steps/s"
-                if by_time:
-                    note += f" {report.seconds:.0f}/{settings.max_seconds:.0f} s"
-                update(report.step, note)
+                done = min(report.seconds, total) if by_time else report.step
+                update(done, f"step {report.step} loss {report.mean:.4f} {speed:.2f} steps/s")
                 if report.validation is not None:
-                    run.log(report, mean)
+                    run.log(report)
                     run.checkpoint(trainer, report.best)
                     sheet = run.sheet(trainer)
-                    say(
-                        f"step {report.step}: validation {report.validation:.4f}{' (best)' if report.best else ''}, {sheet}"
-                    )
+                    best = " (best)" if report.best else ""
+                    say(f"step {report.step}: validation {report.validation:.4f}{best}, {sheet}")
                 elif report.step % 50 == 0:
-                    run.log(report, mean)
+                    run.log(report)
                 if signalled:
                     run.checkpoint(trainer, best=False)
                     return signalled[0]

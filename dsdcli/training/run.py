@@ -131,9 +131,9 @@ class Run:
         """Whether there is a state to go on from."""
         return (self.folder / STATE).is_file()
 
-    def log(self, report: Report, loss: float) -> None:
-        """Append one line to the metrics log; ``loss`` is the mean since the last line."""
-        line = {"step": report.step, "loss": loss, "lr": report.lr, "seconds": round(report.seconds, 3)}
+    def log(self, report: Report) -> None:
+        """Append one line to the metrics log; its ``loss`` is the mean of the last 100 steps."""
+        line = {"step": report.step, "loss": report.mean, "lr": report.lr, "seconds": round(report.seconds, 3)}
         if report.validation is not None:
             line["validation"] = report.validation
         with (self.folder / LOG).open("a", encoding="utf-8") as file:

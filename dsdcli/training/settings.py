@@ -1,7 +1,6 @@
 """The settings of a training run, kept in its manifest so that it can be resumed and repeated."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from dsdcli.errors import UsageError
 from dsdcli.process.lattice import Boundary
@@ -30,7 +29,7 @@ class TrainSettings:
     lr: float
     seed: int
     boundary: Boundary
-    precision: Literal["float32", "bfloat16"]
+    precision: str
     ema: float = 0.999
     warmup: int = 100
     dose_min: float = 0.05
@@ -39,6 +38,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.validate_every < 1:
             raise UsageError("steps, batch and the validation interval must be at least 1")
+        if self.precision not in ("float32", "bfloat16"):
+            raise UsageError(f"unknown precision '{self.precision}': use float32 or bfloat16")
         if not self.lr > 0:
             raise UsageError(f"the learning rate must be positive, not {self.lr}")
         if self.max_seconds is not None and not self.max_seconds > 0:

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,11 @@ FINAL_LR = 0.02  # of the peak
 
 @dataclass(frozen=True)
 class Report:
-    """One optimiser step: mean training loss since the last report, and the validation loss when one was made."""
+    """One optimiser step: its loss, the mean loss of the last 100 steps, and the validation loss when one was made."""
 
     step: int
     loss: float
+    mean: float
     lr: float
     seconds: float
     validation: float | None = None
@@ -54,6 +56,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.best = math.inf
+        self.recent: deque[float] = deque(maxlen=100)
 
     def run(self) -> Iterator[Report]:
         """Train to the end of the settings, one report a step; may be left at any report and resumed from `save`."""
@@ -62,13 +65,15 @@ class Trainer:
             lr = self.learning_rate()
             loss = self.train_step(lr)
             self.step += 1
+            self.recent.append(loss)
             self.seconds += time.monotonic() - began
             validation, best = None, False
             if self.step % self.settings.validate_every == 0 or self.finished():
                 validation = self.validate()
                 best = validation < self.best
                 self.best = min(self.best, validation)
-            yield Report(self.step, loss, lr, self.seconds, validation, best)
+            mean = sum(self.recent) / len(self.recent)
+            yield Report(self.step, loss, mean, lr, self.seconds, validation, best)
 
     def progress(self) -> float:
         """Share of the run that is done, 0 to 1, by steps or by time, whichever ends it first."""
@@ -120,9 +125,10 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(0)
         dose = stratified_log_doses(VALIDATION_CROPS, s.dose_min, self.model.config.dose_max, generator)
         total = 0.0
-        for i in range(0, VALIDATION_CROPS, s.batch):
-            images = torch.from_numpy(crops[i : i + s.batch]).to(self.device)
-            judged = losses(self.average, images, dose[i : i + s.batch], self.lattice, generator)
+        block = 4 * s.batch  # what fits with gradients fits more than four times without
+        for i in range(0, VALIDATION_CROPS, block):
+            images = torch.from_numpy(crops[i : i + block]).to(self.device)
+            judged = losses(self.average, images, dose[i : i + block], self.lattice, generator)
             total += judged.total.item() * len(images)
         return total / VALIDATION_CROPS
 
@@ -138,6 +144,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "best": self.best,
+            "recent": list(self.recent),
             "crops": self.rng.bit_generator.state,
         }
         save_tensors(folder / STATE, tensors, {"progress": json.dumps(progress)})
@@ -168,3 +175,4 @@ class Trainer:
         self.generator.set_state(tensors["walk"])
         self.rng.bit_generator.state = progress["crops"]
         self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]
+        self.recent.extend(progress["recent"])
