@@ -14,7 +14,8 @@ _CommandLineError = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="dsd",
-    help="Microstructures with exact phase fractions, learned from one segmented image.",
+    help="Microstructures with exact phase fractions, learned from one segmented image.\n\n"
+    "In order: ingest, train, generate, evaluate. Each takes by default what the one before it wrote here.",
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,

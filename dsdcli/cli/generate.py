@@ -17,19 +17,19 @@ def generate(
     fraction: Annotated[list[str] | None, typer.Option(metavar="NAME=V", help="Volume fraction of a phase; repeatable. Phases not named share the rest as in the training images.", show_default=False)] = None,
     counts: Annotated[list[str] | None, typer.Option(metavar="NAME=K", help="Voxels of a phase in every sample; repeatable.", show_default=False)] = None,
     like: Annotated[Path | None, typer.Option(metavar="DATASET", help="Draw every sample's counts from a random real crop of this dataset.", show_default=False)] = None,
-    number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="Samples.")] = 16,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size in voxels, DxHxW in 3D.", show_default="that of the training crops")] = None,
-    boundary: Annotated[str | None, typer.Option(metavar="KIND", help="noflux or periodic.", show_default="as trained")] = None,
+    number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="Number of samples.")] = 16,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the samples in voxels, DxHxW in 3D. Default: that of the training crops.", show_default=False)] = None,
+    boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the samples: noflux, or periodic (opposite sides fit together). Default: as trained.", show_default=False)] = None,
     steps: Annotated[int, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk; one more network evaluation decodes.")] = 32,
     eta: Annotated[float, typer.Option(metavar="X", min=0, help="Share of back-and-forth hops kept: 0 net flux, 1 the full process.")] = 0.0,
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Samples computed at a time; changes memory and speed, not the samples.")] = 64,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed. Default: a new one, reported.", show_default=False)] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output: .tif, .h5, .npy, or .png for a sheet alone. Default: samples.tif here, or the next free samples-2.tif ...", show_default=False)] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Generate images whose voxel counts are exactly the requested ones.
+    """Generate images with exactly the requested voxels of each phase.
 
     Writes the samples, a PNG sheet and an audit record (JSON) next to each other, and prints the path of the samples.
     Without a request the phases take their volume fractions in the training images.

@@ -17,7 +17,7 @@ def info(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in a dataset, a samples file, a run, a model or an image.
+    """Say what a dataset, samples file, run, model or image holds.
 
     Prints phases, fractions, shapes, voxel size and where it comes from. With --json several files give a list.
     """

@@ -57,12 +57,18 @@ def ingest(
     ] = 0.2,
     shape: Annotated[
         str | None,
-        typer.Option(metavar="ZxYxX", help="Shape of raw voxels. Default: from the name, x first.", show_default=False),
+        typer.Option(
+            metavar="ZxYxX",
+            help="Shape of raw voxels. Default: from the file name, where x comes first.",
+            show_default=False,
+        ),
     ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(
-            metavar="TYPE", help="Type of raw voxels, like uint8. Default: from name and size.", show_default=False
+            metavar="TYPE",
+            help="Type of raw voxels, like uint8. Default: from the name and size of the file.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
