@@ -11,6 +11,7 @@ Ensemble = dict[Key, np.ndarray]  # vectors of all images, (n, m)
 
 _RESAMPLES = 500
 _CLOSE = 2.0  # ratio to the noise floor up to which a difference that can be seen still counts as close
+_CHANCE = 0.05  # what happens more often than this by exchange of samples and real crops shows no difference
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Row:
     """One compared quantity. Lengths are in voxels; distances are relative, as the metric's kind defines them.
 
     ``floor`` is the distance that as many real training crops have on average, ``ratio`` distance over floor, with
-    the 95 % interval [low, high]. NaN marks what does not exist.
+    the 95 % interval [low, high]. ``p``: how often the distance is as large when samples and held-out crops change
+    places at random. NaN marks what does not exist.
     """
 
     metric: str
@@ -30,15 +32,21 @@ class Row:
     ratio: float
     low: float
     high: float
+    p: float
+    verdict: str
 
-    @property
-    def verdict(self) -> str:
-        """ "indistinguishable", "close", "off"; "matched" by choice of the crops; "undefined": nothing to compare."""
-        if np.isnan(self.ratio):
-            return "matched" if self.metric == "volume-fraction" else "undefined"
-        if self.low <= 1:
-            return "indistinguishable"
-        return "close" if self.ratio <= _CLOSE else "off"
+
+def judge(ratio: float, low: float, p: float) -> str:
+    """The verdict from a ratio to the noise floor, the low end of its interval, and p.
+
+    Returns:
+        "indistinguishable", "close" or "off"; "undefined" where there is nothing to compare.
+    """
+    if np.isnan(ratio):
+        return "undefined"
+    if low <= 1 or p > _CHANCE:
+        return "indistinguishable"
+    return "close" if ratio <= _CLOSE else "off"
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class _Resamples:
     generated: np.ndarray
     heldout: np.ndarray
     train_subset: np.ndarray  # of the training crops, as many as samples, drawn without replacement
+    exchanged: np.ndarray  # of samples followed by held-out crops: those that take the part of the samples
 
 
 def compare(
@@ -76,7 +85,7 @@ def compare(
             weights[sizes] = _resample(*sizes, matched, rng)
         row = _row(key, METRICS[key[0]].kind(axes), vectors, heldout[key], train[key], weights[sizes])
         if matched and row.metric == "volume-fraction":  # equal by choice of the crops: nothing to judge
-            row = replace(row, floor=np.nan, ratio=np.nan, low=np.nan, high=np.nan)
+            row = replace(row, floor=np.nan, ratio=np.nan, low=np.nan, high=np.nan, p=np.nan, verdict="matched")
         rows.append(row)
     return rows
 
@@ -89,18 +98,28 @@ def mean_vector(vectors: np.ndarray, weights: np.ndarray | None = None) -> np.nd
         return (weights[..., valid] @ vectors[valid]) / weights[..., valid].sum(-1)[..., None]
 
 
-def _resample(samples: int, heldout: int, train: int, matched: bool, rng: np.random.Generator) -> _Resamples:
-    def draw() -> np.ndarray:
-        return rng.multinomial(samples, np.full(samples, 1 / samples), size=_RESAMPLES).astype(float)
+def resampling_weights(images: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each image is drawn in each bootstrap resample, float (resamples, images)."""
+    return rng.multinomial(images, np.full(images, 1 / images), size=_RESAMPLES).astype(float)
 
-    generated = draw()
-    resampled = generated if matched else draw()
+
+def _resample(samples: int, heldout: int, train: int, matched: bool, rng: np.random.Generator) -> _Resamples:
+    generated = resampling_weights(samples, rng)
+    resampled = generated if matched else resampling_weights(samples, rng)
     chosen = rng.integers(train // samples, size=(_RESAMPLES, samples))
     return _Resamples(
         generated=generated,
         heldout=np.repeat(resampled, heldout // samples, axis=1),
         train_subset=np.eye(train // samples)[chosen].reshape(_RESAMPLES, train),
+        exchanged=_exchange(samples, heldout // samples, rng),
     )
+
+
+def _exchange(samples: int, repeats: int, rng: np.random.Generator) -> np.ndarray:
+    """0/1 weights (resamples, samples * (1 + repeats)): out of each sample and its crops one, at random."""
+    chosen = np.eye(1 + repeats)[rng.integers(1 + repeats, size=(_RESAMPLES, samples))]
+    own, others = chosen[..., :1], chosen[..., 1:]
+    return np.concatenate([own.reshape(_RESAMPLES, -1), others.reshape(_RESAMPLES, -1)], axis=1)
 
 
 def _row(
@@ -113,6 +132,9 @@ def _row(
     low, high = _interval(distance, resampled)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio, low, high = (float(np.divide(value, floor)) for value in (distance, low, high))
+    everyone = np.concatenate([generated, heldout])
+    exchanged = kind.distance(mean_vector(everyone, weights.exchanged), mean_vector(everyone, 1 - weights.exchanged))
+    p = float((1 + (exchanged >= distance).sum()) / (1 + len(exchanged)))
     return Row(
         *key,
         generated=float(kind.summary(mean_vector(generated))),
@@ -122,6 +144,8 @@ def _row(
         ratio=ratio,
         low=low,
         high=high,
+        p=p,
+        verdict=judge(ratio, low, p),
     )
 
 

@@ -9,10 +9,13 @@ from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError
 from dsdcli.evaluation.compare import Ensemble, Row, compare
 from dsdcli.evaluation.crops import RealCrops, fractions, matched_crops, random_crops
-from dsdcli.evaluation.metrics import METRICS, measure
+from dsdcli.evaluation.kept import Kept
+from dsdcli.evaluation.metrics import ALL, Vectors
+from dsdcli.evaluation.novelty import Novelty, diversity, memorisation
+from dsdcli.evaluation.work import Workers, measure_all
 
 _CROPS = 256  # real crops by default, more where there are many samples
-_VOXELS = 2**24  # but not more than this many voxels
+_VOXELS = 2**23  # but not more than this many voxels
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,15 @@ class Fractions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found. ``real_crops`` counts those of each split; the residuals say how well they match."""
+    """What `evaluate` found.
+
+    ``ensembles`` and ``stacks`` hold the vectors and the images of the samples, the held-out and the training crops.
+    ``real_crops`` counts the crops of each split; the residuals say how well they match.
+    """
 
     rows: list[Row]
+    memorisation: Novelty | None
+    diversity: Novelty | None
     fractions: list[Fractions]
     samples: int
     size: tuple[int, ...]
@@ -37,16 +46,20 @@ class Evaluation:
     residual_heldout: float | None
     residual_train: float | None
     remarks: list[str]
+    stacks: tuple[np.ndarray, np.ndarray, np.ndarray]
+    ensembles: tuple[Ensemble, Ensemble, Ensemble]
 
 
 def evaluate(
     stack: np.ndarray,
     dataset: Dataset,
     *,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] = ALL,
     match: bool = True,
     crops: int | None = None,
     seed: int = 0,
+    workers: Workers | None = None,
+    kept: Kept | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Compare samples with the held-out part of a dataset, beside its training part.
@@ -59,6 +72,8 @@ def evaluate(
         crops: real crops from each split, rounded up to a multiple of the samples; by default at least 256 and twice
             the samples.
         seed: of the choice of crops and of the bootstrap.
+        workers: where to measure.
+        kept: what was measured before, and where to keep what is measured now.
         progress: called with the images done and their number.
 
     Raises:
@@ -68,28 +83,39 @@ def evaluate(
     if n < 2:
         raise DataError("one sample says nothing about an ensemble; generate more (16 or better 64) and evaluate again")
     repeats = _repeats(n, int(np.prod(size)), crops)
-    seeds = np.random.SeedSequence(seed).spawn(4)
+    rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(6)]
     ensembles: dict[str, RealCrops] = {}
-    for split, child in zip(("heldout", "train"), seeds[:2], strict=True):
-        rng = np.random.default_rng(child)
+    for split, rng in zip(("heldout", "train"), rngs[:2], strict=True):
         if match:
             ensembles[split] = matched_crops(dataset, split, stack, repeats, rng)
         else:
             ensembles[split] = random_crops(dataset, split, size, n * repeats, rng)
     names = [phase.name for phase in dataset.phases]
-    stacks = [stack, ensembles["heldout"].stack, ensembles["train"].stack]
-    generated, heldout, train = _measure_all(stacks, names, metrics, progress)
-    rows = compare(generated, heldout, train, len(size), match, np.random.default_rng(seeds[2]))
-    natural = np.random.default_rng(seeds[3])
+    stacks = (stack, ensembles["heldout"].stack, ensembles["train"].stack)
+    images = [image for part in stacks for image in part]
+    vectors = measure_all(images, names, metrics, workers or Workers(), kept, progress)
+    generated, heldout, train = _ensembles(vectors, [len(part) for part in stacks])
+    rows = compare(generated, heldout, train, len(size), match, rngs[2])
+    memory = variety = None
+    if "memorisation" in metrics:
+        memory = memorisation(stack, ensembles["heldout"].stack, dataset, rngs[4])
+        rows.append(memory.row)
+    if "diversity" in metrics:
+        variety = diversity(stack, ensembles["heldout"].stack[::repeats], len(names), rngs[5])
+        rows.append(variety.row)
     return Evaluation(
         rows=rows,
-        fractions=_fractions(stack, dataset, n * repeats, natural),
+        memorisation=memory,
+        diversity=variety,
+        fractions=_fractions(stack, dataset, n * repeats, rngs[3]),
         samples=n,
         size=size,
         real_crops=n * repeats,
         residual_heldout=ensembles["heldout"].residual,
         residual_train=ensembles["train"].residual,
-        remarks=_remarks(stack),
+        remarks=_remarks(stack, vectors),
+        stacks=stacks,
+        ensembles=(generated, heldout, train),
     )
 
 
@@ -100,19 +126,13 @@ def _repeats(n: int, voxels: int, crops: int | None) -> int:
     return min(max(2, -(-_CROPS // n)), affordable)
 
 
-def _measure_all(
-    stacks: Sequence[np.ndarray], names: Sequence[str], metrics: Sequence[str], progress: Callable[[int, int], None]
-) -> list[Ensemble]:
-    total, done = sum(map(len, stacks)), 0
-    ensembles = []
-    for stack in stacks:
-        vectors = []
-        for image in stack:
-            vectors.append(measure(image, names, metrics))
-            done += 1
-            progress(done, total)
-        ensembles.append({key: np.array([image[key] for image in vectors], float) for key in vectors[0]})
-    return ensembles
+def _ensembles(vectors: Sequence[Vectors], sizes: Sequence[int]) -> list[Ensemble]:
+    """Cut the vectors of all images into ensembles of the given sizes."""
+    ends = np.cumsum(sizes)
+    return [
+        {key: np.array([image[key] for image in vectors[end - size : end]], float) for key in vectors[0]}
+        for end, size in zip(ends, sizes, strict=True)
+    ]
 
 
 def _fractions(stack: np.ndarray, dataset: Dataset, n: int, rng: np.random.Generator) -> list[Fractions]:
@@ -128,7 +148,7 @@ def _fractions(stack: np.ndarray, dataset: Dataset, n: int, rng: np.random.Gener
     return [Fractions(name, *values) for name, *values in zip(names, *spreads, strict=True)]
 
 
-def _remarks(stack: np.ndarray) -> list[str]:
+def _remarks(stack: np.ndarray, vectors: Sequence[Vectors]) -> list[str]:
     remarks = []
     single = int((stack.reshape(len(stack), -1).min(1) == stack.reshape(len(stack), -1).max(1)).sum())
     if single:
@@ -136,6 +156,9 @@ def _remarks(stack: np.ndarray) -> list[str]:
             f"{single} of {len(stack)} samples hold a single phase: pore sizes and chords do not exist for them "
             "and are taken from the others"
         )
+    unsolved = sum(np.isnan(v).any() for image in vectors for key, v in image.items() if key[0] == "diffusivity")
+    if unsolved:
+        remarks.append(f"{unsolved} diffusion problems did not converge and are left out")
     if len(stack) < 16:
         remarks.append(f"{len(stack)} samples are few: the noise floor is high, and only gross differences show")
     return remarks

@@ -1,12 +1,12 @@
 """The metrics: what is measured on one image, under which name, and how ensembles of it are compared."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dsdcli.evaluation import correlation, lines, surfaces, thickness
+from dsdcli.evaluation import correlation, lines, surfaces, thickness, transport
 from dsdcli.evaluation.kinds import Correlation, Kind, Number, Path, Sizes
 
 Key = tuple[str, str]  # name of the metric, subject: a phase, a pair of phases, a phase and an axis
@@ -15,10 +15,14 @@ Vectors = dict[Key, np.ndarray]
 
 @dataclass(frozen=True)
 class Probe:
-    """One measurement; it may serve several metrics. ``measure`` maps phase indices and phase names to vectors."""
+    """One measurement, which may serve several metrics.
+
+    ``measure`` maps phase indices, the names of the phases and the wanted metrics to vectors; it may give unwanted ones
+    where they cost nothing.
+    """
 
     metrics: tuple[str, ...]
-    measure: Callable[[np.ndarray, Sequence[str]], Vectors]
+    measure: Callable[[np.ndarray, Sequence[str], Collection[str]], Vectors]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Metric:
     kind: Callable[[int], Kind]  # of the number of axes
 
 
+# Memorisation and diversity belong to ensembles, not to images: `novelty` finds them, all others have a probe.
 METRICS: dict[str, Metric] = {
     "volume-fraction": Metric("Volume fraction", "fraction", lambda axes: Number()),
     "two-point": Metric("Two-point correlation, mean of the axes", "correlation length", lambda axes: Correlation()),
@@ -38,8 +43,19 @@ METRICS: dict[str, Metric] = {
     "lineal-path": Metric("Lineal path", "mean path", Path),
     "chords": Metric("Chord lengths", "mean chord", lambda axes: Sizes()),
     "pore-size": Metric("Pore size by local thickness", "mean radius", lambda axes: Sizes()),
-    "interface": Metric("Interface", "per volume", lambda axes: Number(length=-1)),
+    "interface": Metric("Interface between two phases", "per volume", lambda axes: Number(length=-1)),
+    "triple-junction": Metric("Where three phases meet", "per volume", lambda axes: Number(length=-2)),
+    "euler": Metric("Euler number", "per volume", lambda axes: Number(length=-axes)),
+    "percolation": Metric("Share of the phase that connects opposite faces", "share", lambda axes: Number()),
+    "diffusivity": Metric("Relative diffusivity D_eff / D_0", "mean", lambda axes: Number()),
+    "tortuosity": Metric("Tortuosity factor of images that percolate", "mean", lambda axes: Number()),
+    "memorisation": Metric("Distance to the nearest training crop", "median share", lambda axes: Number()),
+    "diversity": Metric("Distance between samples", "mean share", lambda axes: Number()),
+    "permeability-estimate": Metric("Permeability, Kozeny-Carman ESTIMATE", "mean", lambda axes: Number(length=2)),
 }
+_SLOW = ("pore-size", "diffusivity", "tortuosity", "memorisation", "permeability-estimate")
+FAST = tuple(name for name in METRICS if name not in _SLOW)
+ALL = tuple(name for name in METRICS if name != "permeability-estimate")  # an estimate only on demand
 
 
 def axis_names(ndim: int) -> str:
@@ -47,12 +63,12 @@ def axis_names(ndim: int) -> str:
     return "zyx"[3 - ndim :]
 
 
-def _volume_fraction(image: np.ndarray, phases: Sequence[str]) -> Vectors:
+def _volume_fraction(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
     counts = np.bincount(image.ravel(), minlength=len(phases))
     return {("volume-fraction", name): _number(c / image.size) for name, c in zip(phases, counts, strict=True)}
 
 
-def _two_point(image: np.ndarray, phases: Sequence[str]) -> Vectors:
+def _two_point(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
     vectors = {}
     for index, name in _distinct(phases):
         along, radial = correlation.two_point(image == index)
@@ -72,7 +88,7 @@ def _distinct(phases: Sequence[str]) -> list[tuple[int, str]]:
     return [(first, phases[first])]
 
 
-def _lines(image: np.ndarray, phases: Sequence[str]) -> Vectors:
+def _lines(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
     vectors = {}
     for index, name in enumerate(phases):
         mask = image == index
@@ -86,16 +102,48 @@ def _lines(image: np.ndarray, phases: Sequence[str]) -> Vectors:
     return vectors
 
 
-def _pore_size(image: np.ndarray, phases: Sequence[str]) -> Vectors:
+def _pore_size(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
     return {("pore-size", name): thickness.local_thickness(image == index) for index, name in enumerate(phases)}
 
 
-def _interface(image: np.ndarray, phases: Sequence[str]) -> Vectors:
+def _interface(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
     densities = surfaces.interfaces(image, len(phases))
     return {
         ("interface", f"{phases[a]}|{phases[b]}"): _number(densities[a, b])
         for a, b in itertools.combinations(range(len(phases)), 2)
     }
+
+
+def _triple_junction(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+    return {
+        ("triple-junction", "|".join(phases[i] for i in members)): _number(surfaces.triple_junctions(image, members))
+        for members in itertools.combinations(range(len(phases)), 3)
+    }
+
+
+def _euler(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+    return {("euler", name): _number(surfaces.euler_density(image == index)) for index, name in enumerate(phases)}
+
+
+def _transport(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+    vectors = {}
+    solve = not {"diffusivity", "tortuosity", "permeability-estimate"}.isdisjoint(wanted)
+    for index, name in enumerate(phases):
+        mask = image == index
+        phi = mask.mean()
+        for axis, letter in enumerate(axis_names(image.ndim)):
+            subject = f"{name} {letter}"
+            through = transport.through_clusters(mask, axis)
+            vectors["percolation", subject] = _number(through.mean() / phi if phi else 0.0)
+            if solve:
+                diffusivity = transport.relative_diffusivity(through, axis)
+                vectors["diffusivity", subject] = _number(diffusivity)
+                vectors["tortuosity", subject] = _number(phi / diffusivity if diffusivity else np.nan)
+                if "permeability-estimate" in wanted:
+                    surface = surfaces.interfaces(mask.astype(np.uint8), 2)[0, 1]
+                    permeability = transport.permeability_estimate(diffusivity, phi, surface, image.ndim)
+                    vectors["permeability-estimate", subject] = _number(permeability)
+    return vectors
 
 
 def _number(value: float) -> np.ndarray:
@@ -108,6 +156,9 @@ PROBES: tuple[Probe, ...] = (
     Probe(("lineal-path", "chords"), _lines),
     Probe(("pore-size",), _pore_size),
     Probe(("interface",), _interface),
+    Probe(("triple-junction",), _triple_junction),
+    Probe(("euler",), _euler),
+    Probe(("percolation", "diffusivity", "tortuosity", "permeability-estimate"), _transport),
 )
 
 
@@ -125,5 +176,7 @@ def measure(image: np.ndarray, phases: Sequence[str], metrics: Sequence[str]) ->
     vectors: Vectors = {}
     for probe in PROBES:
         if not set(probe.metrics).isdisjoint(metrics):
-            vectors |= {key: vector for key, vector in probe.measure(image, phases).items() if key[0] in metrics}
+            vectors |= {
+                key: vector for key, vector in probe.measure(image, phases, metrics).items() if key[0] in metrics
+            }
     return vectors

@@ -47,3 +47,42 @@ def interfaces(image: np.ndarray, phases: int) -> np.ndarray:
     total = total + total.T
     np.fill_diagonal(total, 0)
     return total * (np.pi / 2 if image.ndim == 2 else 2)
+
+
+def triple_junctions(image: np.ndarray, members: tuple[int, int, int]) -> float:
+    """Where three phases meet, per unit volume (2D: points per area; 3D: length of edges per volume), in 1/voxel^2.
+
+    Every vertex (2D) or edge (3D) between four voxels that hold all three counts. That is
+    ``taufactor.metrics.triple_phase_boundary``, a share of all vertices or edges, times 1 per voxel (2D) or 3 (3D).
+
+    Args:
+        image: phase indices, (*L).
+        members: the three phases.
+    """
+    found = candidates = 0
+    for plane in itertools.combinations(range(image.ndim), 2):
+        shape = [side - (axis in plane) for axis, side in enumerate(image.shape)]
+        meet = np.ones(shape, bool)
+        for phase in members:
+            meet &= _near(image == phase, plane)
+        found += int(meet.sum())
+        candidates += meet.size
+    return found / candidates * (1 if image.ndim == 2 else 3)
+
+
+def _near(mask: np.ndarray, plane: tuple[int, int]) -> np.ndarray:
+    """Whether any of the 2 x 2 voxels around each vertex (of each edge across ``plane``) is in the phase."""
+    for axis in plane:
+        side = mask.shape[axis]
+        mask = mask.take(range(side - 1), axis) | mask.take(range(1, side), axis)
+    return mask
+
+
+def euler_density(mask: np.ndarray) -> float:
+    """Euler number per unit volume (1/voxel^d): objects minus holes, in 3D minus tunnels plus cavities.
+
+    Voxels are connected through their faces, as in the percolating fraction.
+    """
+    from skimage.measure import euler_number
+
+    return float(euler_number(mask, connectivity=1) / mask.size)

@@ -1,32 +1,47 @@
 """The comparison as a table of text and as JSON."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dsdcli.evaluation.compare import Row
 from dsdcli.evaluation.metrics import METRICS
 
+if TYPE_CHECKING:
+    from dsdcli.evaluation.evaluate import Evaluation
+    from dsdcli.evaluation.novelty import Novelty
+
 COLUMNS = ("metric", "phase", "generated", "real", "unit", "distance", "floor", "ratio", "95 %", "verdict")
 RIGHT = frozenset({"generated", "real", "distance", "floor", "ratio", "95 %"})
+COLOURS = {
+    "indistinguishable": "green",
+    "novel": "green",
+    "diverse": "green",
+    "close": "yellow",
+    "closer than real": "yellow",
+    "less than real": "yellow",
+    "off": "red",
+    "memorised": "red",
+    "repetitive": "red",
+}
 
 
 def cells(row: Row, axes: int, voxel_size: float | None, unit: str | None) -> tuple[str, ...]:
     """One row as text, in the order of `COLUMNS`; ``axes`` is the dimension of the images."""
     power = METRICS[row.metric].kind(axes).length
     factor = voxel_size**power if voxel_size else 1.0
-    name = (unit if voxel_size else "voxel") or "?"
+    name = (unit if voxel_size else None) or "voxel"
     return (
         row.metric,
         row.subject,
         _number(row.generated * factor),
         _number(row.real * factor),
-        {0: "", 1: name, -1: f"1/{name}"}.get(power, f"{name}^{power}"),
+        {0: "", 1: name, -1: f"1/{name}"}.get(power, f"{name}^{power}" if power > 0 else f"1/{name}^{-power}"),
         _percent(row.distance),
         _percent(row.floor),
         _ratio(row.ratio),
-        f"{_ratio(row.low)} .. {_ratio(row.high)}" if not math.isnan(row.low) else "",
+        "" if math.isnan(row.low) else f"{_ratio(row.low)} .. {_ratio(row.high)}",
         row.verdict,
     )
 
@@ -44,10 +59,85 @@ def plain(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def as_json(row: Row) -> dict[str, Any]:
-    """One row as JSON values; null for what does not exist, lengths in voxels."""
-    values = {key: _finite(value) for key, value in asdict(row).items()}
-    return values | {"verdict": row.verdict, "value": METRICS[row.metric].value}
+def print_rich(rows: Sequence[Sequence[str]]) -> None:
+    """The table on a terminal, in colours; without frame and colours on one too narrow for it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    lines = plain(rows)
+    if console.width < max(map(len, lines)) + 2 * len(COLUMNS):
+        for line in lines:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in RIGHT else "left", no_wrap=True)
+    for row, after in zip(rows, [*rows[1:], None], strict=True):
+        styled = [*map(Text, row[:-1]), Text(row[-1], style=COLOURS.get(row[-1], ""))]
+        table.add_row(*styled, end_section=after is not None and after[0] != row[0])
+    console.print(table)
+
+
+def summary(found: "Evaluation") -> str:
+    """What was compared with what, in one line."""
+    size = "x".join(map(str, found.size))
+    text = f"{found.samples} samples of {size} against {found.real_crops} crops of the held-out part"
+    if found.residual_heldout is not None:
+        text += f" of like volume fractions (they differ by {found.residual_heldout:.4f} on average)"
+    return f"{text}; floor: as many training crops as samples"
+
+
+def novelty_lines(found: "Evaluation") -> list[str]:
+    """What the counts of copies and twins say, as sentences."""
+    lines = []
+    if (memory := found.memorisation) is not None:
+        lines.append(
+            f"memorisation: {memory.counted} of {len(memory.distances)} samples lie less than half as far from the "
+            f"training images as like held-out crops do (by chance: {memory.expected:.1f})"
+        )
+    if (variety := found.diversity) is not None:
+        lines.append(
+            f"diversity: {variety.counted} of {found.samples} samples have a near twin (real crops: "
+            f"{variety.expected:.0f})"
+        )
+    return lines
+
+
+def as_json(found: "Evaluation", context: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparison as JSON values: null for what does not exist; lengths in voxels, whatever the voxel size."""
+    return {
+        **context,
+        "samples": found.samples,
+        "size": list(found.size),
+        "largest_lag": min(found.size) // 2,
+        "real_crops": found.real_crops,
+        "matching_residual": {"heldout": found.residual_heldout, "train": found.residual_train},
+        "remarks": found.remarks,
+        "volume_fractions": [asdict(fractions) for fractions in found.fractions],
+        "memorisation": _novelty(found.memorisation),
+        "diversity": _novelty(found.diversity),
+        "metrics": [
+            {key: _finite(value) for key, value in asdict(row).items()} | {"value": METRICS[row.metric].value}
+            for row in found.rows
+        ],
+    }
+
+
+def _novelty(novelty: "Novelty | None") -> dict[str, Any] | None:
+    if novelty is None:
+        return None
+    return {
+        "verdict": novelty.row.verdict,
+        "counted": novelty.counted,
+        "expected": novelty.expected,
+        "closest_sample": novelty.pair[0],
+        "least": float(novelty.distances.min()),
+        "typical": novelty.row.generated,
+        "typical_real": novelty.row.real,
+    }
 
 
 def _finite(value: Any) -> Any:

@@ -1,0 +1,167 @@
+"""Measuring many images: in this process, in several (dask), or on a dask cluster."""
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsdcli.errors import UsageError
+from dsdcli.evaluation.kept import Kept
+from dsdcli.evaluation.metrics import Vectors, measure
+
+_TRIAL = 3.0  # seconds of measuring here before more processes are considered
+_WORTH = 15.0  # seconds of work left that are worth starting them, which takes some seconds each
+_CHUNKS_PER_WORKER = 8
+
+Done = Callable[[int, Vectors], None]  # number of an image, its vectors
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where to measure. ``jobs``: processes, None for as many as there are cores, if the work is worth it.
+
+    ``scheduler``: address of a dask cluster, which replaces ``jobs``.
+    """
+
+    jobs: int | None = None
+    scheduler: str | None = None
+
+
+def measure_all(
+    images: Sequence[np.ndarray],
+    phases: Sequence[str],
+    metrics: Sequence[str],
+    workers: Workers,
+    kept: Kept | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Vectors]:
+    """The vectors of each image, as `dsdcli.evaluation.metrics.measure` gives them.
+
+    Args:
+        images: phase indices.
+        phases: their names.
+        metrics: which.
+        workers: where.
+        kept: what was measured before, and where to keep what is measured now.
+        progress: called with the images done and their number.
+
+    Raises:
+        UsageError: the cluster cannot be reached, or dask.distributed is missing.
+    """
+    results: list[Vectors | None] = [kept.lookup(image, metrics) if kept else None for image in images]
+    waiting = [number for number, vectors in enumerate(results) if vectors is None]
+
+    def done(number: int, vectors: Vectors) -> None:
+        results[number] = vectors
+        if kept:
+            kept.add(images[number], metrics, vectors)
+        progress(sum(found is not None for found in results), len(images))
+
+    try:
+        if workers.scheduler:
+            _on_cluster(images, waiting, phases, metrics, workers.scheduler, done)
+        else:
+            jobs = workers.jobs or _cores()
+            if workers.jobs is None or jobs == 1:
+                waiting = _here(images, waiting, phases, metrics, jobs, done)
+            if waiting:
+                _in_processes(images, waiting, phases, metrics, jobs, done)
+    finally:
+        if kept and any(vectors is None for vectors in results):
+            kept.write()
+    return results
+
+
+def _here(
+    images: Sequence[np.ndarray],
+    waiting: Sequence[int],
+    phases: Sequence[str],
+    metrics: Sequence[str],
+    jobs: int,
+    done: Done,
+) -> Sequence[int]:
+    """Measure one by one; return what is left for several processes, if that promises to be faster."""
+    start = time.monotonic()
+    for count, number in enumerate(waiting):
+        spent = time.monotonic() - start
+        if jobs > 1 and count and spent > _TRIAL and spent / count * (len(waiting) - count) > _WORTH:
+            return waiting[count:]
+        done(number, measure(images[number], phases, metrics))
+    return []
+
+
+def _in_processes(
+    images: Sequence[np.ndarray],
+    waiting: Sequence[int],
+    phases: Sequence[str],
+    metrics: Sequence[str],
+    jobs: int,
+    done: Done,
+) -> None:
+    import dask
+    from dask.callbacks import Callback
+
+    tasks = {
+        f"measure-{chunk[0]}": (chunk, dask.delayed(_measure_chunk))
+        for chunk in _chunks(waiting, jobs * _CHUNKS_PER_WORKER)
+    }
+    calls = [
+        function([images[number] for number in chunk], phases, metrics, dask_key_name=name)
+        for name, (chunk, function) in tasks.items()
+    ]
+
+    def posttask(key: str, result: list[Vectors], dsk: object, state: object, worker: object) -> None:
+        for number, vectors in zip(tasks[key][0], result, strict=True):
+            done(number, vectors)
+
+    with dask.config.set({"multiprocessing.initializer": _leave_interrupts_to_parent}), Callback(posttask=posttask):
+        dask.compute(*calls, scheduler="processes", num_workers=jobs, optimize_graph=False, traverse=False)
+
+
+def _on_cluster(
+    images: Sequence[np.ndarray],
+    waiting: Sequence[int],
+    phases: Sequence[str],
+    metrics: Sequence[str],
+    address: str,
+    done: Done,
+) -> None:
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise UsageError("--scheduler needs the package distributed: pip install distributed") from error
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot reach a dask scheduler at {address} ({error}); check the address") from error
+    with client:
+        workers = max(1, len(client.scheduler_info()["workers"]))
+        chunks = list(_chunks(waiting, workers * _CHUNKS_PER_WORKER))
+        futures = {
+            client.submit(_measure_chunk, [images[n] for n in chunk], list(phases), list(metrics), pure=False): chunk
+            for chunk in chunks
+        }
+        for future, result in as_completed(futures, with_results=True):
+            for number, vectors in zip(futures[future], result, strict=True):
+                done(number, vectors)
+
+
+def _measure_chunk(images: Sequence[np.ndarray], phases: Sequence[str], metrics: Sequence[str]) -> list[Vectors]:
+    return [measure(image, phases, metrics) for image in images]
+
+
+def _chunks(numbers: Sequence[int], wanted: int) -> Iterable[Sequence[int]]:
+    length = max(1, len(numbers) // wanted)
+    return (numbers[start : start + length] for start in range(0, len(numbers), length))
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
