@@ -5,8 +5,15 @@ import pytest
 
 from dsdcli.evaluation import lines
 from dsdcli.evaluation.correlation import two_point
-from dsdcli.evaluation.surfaces import interfaces
+from dsdcli.evaluation.metrics import ALL, measure
+from dsdcli.evaluation.surfaces import euler_density, interfaces, triple_junctions
 from dsdcli.evaluation.thickness import local_thickness, quiet_porespy
+from dsdcli.evaluation.transport import (
+    permeability_estimate,
+    relative_diffusivity,
+    taufactor_diffusivity,
+    through_clusters,
+)
 
 
 def blobs(shape: tuple[int, ...], seed: int = 0, phases: int = 2) -> np.ndarray:
@@ -140,3 +147,113 @@ def test_importing_porespy_leaves_logging_and_numpy_errors_alone(capsys):
     assert not [h for h in logging.getLogger().handlers if type(h).__name__ == "RichHandler"]
     assert np.geterr() == before
     assert capsys.readouterr().out == ""
+
+
+def test_triple_junctions_of_three_sectors():
+    image = np.zeros((10, 12), np.uint8)
+    image[:5, 6:], image[5:] = 1, 2  # they meet at one vertex
+    assert triple_junctions(image, (0, 1, 2)) == pytest.approx(1 / (9 * 11))
+    prism = np.repeat(image[None], 7, axis=0)  # and along one line of 7 edges
+    edges = 7 * 9 * 11 + 6 * 10 * 11 + 6 * 9 * 12
+    assert triple_junctions(prism, (0, 1, 2)) == pytest.approx(3 * 7 / edges)
+    assert triple_junctions(np.where(image == 2, 1, image), (0, 1, 2)) == 0
+
+
+@pytest.mark.parametrize(("shape", "per_voxel"), [((30, 31), 1), ((12, 13, 14), 3)])
+def test_triple_junctions_agree_with_taufactor(shape, per_voxel, capsys):
+    from taufactor.metrics import triple_phase_boundary
+
+    image = blobs(shape, phases=3)
+    theirs = float(triple_phase_boundary(image.astype(np.int64)))
+    assert triple_junctions(image, (0, 1, 2)) == pytest.approx(per_voxel * theirs, rel=1e-6)
+
+
+def test_euler_number_counts_objects_holes_and_cavities():
+    ring = ball(21, 8, 2) & ~ball(21, 4, 2)
+    shell = ball(21, 8, 3) & ~ball(21, 4, 3)
+    z, y, x = np.indices((9, 21, 21)) - np.array([4, 10, 10]).reshape(3, 1, 1, 1)
+    torus = (np.hypot(y, x) - 6) ** 2 + z**2 < 9
+    for image, number in ((ball(21, 8, 2), 1), (ring, 0), (ball(21, 8, 3), 1), (shell, 2), (torus, 0)):
+        assert euler_density(image) * image.size == pytest.approx(number)
+
+
+def channels(ndim: int) -> np.ndarray:
+    """Straight channels along the first axis, a third of the volume."""
+    image = np.zeros((12,) * ndim, bool)
+    image[:, ::3] = True
+    return image
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_straight_channels_have_tortuosity_one(ndim):
+    image = channels(ndim)
+    assert relative_diffusivity(through_clusters(image, 0), 0) == pytest.approx(image.mean(), rel=1e-9)
+    assert not through_clusters(image, 1).any()
+    assert relative_diffusivity(through_clusters(image, 1), 1) == 0
+
+
+def test_a_dead_end_carries_nothing():
+    image = np.zeros((20, 10), bool)
+    image[:, :8] = True
+    assert relative_diffusivity(through_clusters(image, 0), 0) == pytest.approx(0.8)
+    image[3:6, 8:] = True  # a side chamber lets the flux spread out a little
+    spread = relative_diffusivity(through_clusters(image, 0), 0)
+    assert 0.8 < spread < 0.85
+    image[3:6, 8] = False  # cut off, it is not part of the way through
+    assert relative_diffusivity(through_clusters(image, 0), 0) == pytest.approx(0.8)
+
+
+def test_a_checkerboard_does_not_percolate():
+    board = (np.indices((8, 8)).sum(0) % 2).astype(bool)
+    assert not through_clusters(board, 0).any()
+
+
+@pytest.mark.parametrize("shape", [(40, 44), (14, 16, 18)])
+def test_diffusivity_agrees_with_taufactor(shape, capsys):
+    import taufactor
+
+    image = blobs(shape, seed=3) == 0
+    for axis in range(len(shape)):
+        through = through_clusters(image, axis)
+        ours = relative_diffusivity(through, axis)
+        turned = np.moveaxis(image, axis, 0).astype(np.uint8)
+        if not ours:
+            assert not quiet_porespy().metrics.is_percolating(image, axis)
+            continue
+        solver = taufactor.Solver(turned, device="cpu")
+        solver.solve(verbose=False, conv_crit=1e-4)
+        assert ours == pytest.approx(float(np.squeeze(solver.D_eff)), rel=1e-3)
+        assert image.mean() / ours == pytest.approx(float(np.squeeze(solver.tau)), rel=1e-3)
+        capsys.readouterr()
+        assert taufactor_diffusivity(np.moveaxis(through, axis, 0), "cpu") == pytest.approx(ours, rel=1e-3)
+        assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_percolation_agrees_with_porespy(seed):
+    image = blobs((24, 26), seed=seed) == 0
+    for axis in range(2):
+        through = through_clusters(image, axis)
+        assert through.any() == quiet_porespy().metrics.is_percolating(image, axis)
+        assert through.mean() == pytest.approx(quiet_porespy().metrics.percolating_porosity(image, axis))
+
+
+def test_the_permeability_estimate_is_exact_for_a_tube_and_a_slit():
+    radius, phi = 5.0, 0.2
+    assert permeability_estimate(phi, phi, 2 * phi / radius, 3) == pytest.approx(phi * radius**2 / 8)
+    height = 6.0
+    assert permeability_estimate(phi, phi, 2 * phi / height, 2) == pytest.approx(phi * height**2 / 12)
+    assert permeability_estimate(0.0, phi, 0.1, 3) == 0
+
+
+@pytest.mark.parametrize("shape", [(20, 23), (8, 9, 10)])
+def test_every_metric_of_three_phases_has_fixed_length_vectors(shape):
+    names = ("pore", "grain", "binder")
+    many = measure(blobs(shape, seed=1, phases=3), names, ALL)
+    few = measure(np.ones(shape, np.uint8), names, ALL)
+    assert {metric for metric, _ in many} == set(ALL) - {"memorisation", "diversity"}
+    assert many.keys() == few.keys()
+    assert all(many[key].shape == few[key].shape for key in many)
+    assert sum(many["volume-fraction", name][0] for name in names) == pytest.approx(1)
+    assert np.isnan(few["tortuosity", "pore y"]).all()
+    assert few["diffusivity", "grain y"][0] == pytest.approx(1)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dsdcli.data.samples import Samples
     from dsdcli.evaluation.evaluate import Evaluation
     from dsdcli.evaluation.kept import Kept
+    from dsdcli.evaluation.work import Workers
 
 
 def evaluate(
@@ -29,6 +30,7 @@ def evaluate(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images of a folder that cannot be read, and name them.")] = False,
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes. Default: as many as cores, where the work is worth it.", show_default=False)] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Measure on this dask cluster.", show_default=False)] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Where to solve for diffusion: cpu, or cuda or auto for large volumes on a GPU.")] = "cpu",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -47,6 +49,7 @@ def evaluate(
 
     from dsdcli.evaluation.inputs import read_stack
     from dsdcli.evaluation.kept import Kept
+    from dsdcli.evaluation.work import Workers
 
     samples = samples or _newest_samples()
     if not samples.exists():
@@ -55,12 +58,13 @@ def evaluate(
     stack, bad = read_stack(samples, dataset.phases, skip_bad)
     for line in bad:
         say(f"WARNING: left out: {line}")
+    workers = Workers(jobs, scheduler, _device(device))
     partial = Path(f"{samples.resolve().stem}.evaluate-partial.jsonl")
     kept = Kept(partial, [phase.name for phase in dataset.phases])
     if kept.found:
         say(f"going on with what an earlier run left in {partial}: {kept.found} measured images")
     try:
-        found = _run(stack, dataset, chosen, kept, match=not no_match, crops=crops, seed=seed, jobs=jobs, at=scheduler)
+        found = _run(stack, dataset, chosen, kept, not no_match, crops, seed, workers)
     except KeyboardInterrupt:
         if partial.exists():
             say(f"what was measured is kept in {partial}; the same command goes on from there")
@@ -105,6 +109,14 @@ def _gates(texts: list[str], chosen: tuple[str, ...]) -> dict[str, float]:
         if not limit > 0:
             raise UsageError(f"--gate {name}={limit:g}: a ratio is larger than 0")
     return gates
+
+
+def _device(name: str) -> str:
+    if name == "cpu":
+        return name
+    from dsdcli.device import pick_device
+
+    return str(pick_device(name))
 
 
 def _check(gates: dict[str, float], found: "Evaluation") -> None:
@@ -171,11 +183,9 @@ def _run(
     match: bool,
     crops: int | None,
     seed: int,
-    jobs: int | None,
-    at: str | None,
+    workers: "Workers",
 ) -> "Evaluation":
     from dsdcli.evaluation.evaluate import evaluate as run
-    from dsdcli.evaluation.work import Workers
 
     with progress("measuring %", 100) as update:
         return run(
@@ -185,7 +195,7 @@ def _run(
             match=match,
             crops=crops,
             seed=seed,
-            workers=Workers(jobs, at),
+            workers=workers,
             kept=kept,
             progress=lambda done, total: update(100 * done / total, f"({done} of {total} images)"),
         )

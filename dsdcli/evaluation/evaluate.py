@@ -19,13 +19,23 @@ _VOXELS = 2**23  # but not more than this many voxels
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Of a number over images."""
+
+    mean: float
+    deviation: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
 class Fractions:
-    """Volume fraction of one phase over images: mean, standard deviation between images, least and greatest."""
+    """Volume fraction of one phase over the samples and over real crops anywhere."""
 
     phase: str
-    generated: tuple[float, float, float, float]
-    heldout: tuple[float, float, float, float]
-    train: tuple[float, float, float, float]
+    generated: Spread
+    heldout: Spread
+    train: Spread
 
 
 @dataclass(frozen=True)
@@ -142,10 +152,9 @@ def _fractions(stack: np.ndarray, dataset: Dataset, n: int, rng: np.random.Gener
         crops = dataset.crops(split, n, stack.shape[1:], rng)
         found.append(fractions(crops, len(names)))
     spreads = [
-        list(zip(f.mean(0).tolist(), f.std(0).tolist(), f.min(0).tolist(), f.max(0).tolist(), strict=True))
-        for f in found
+        [Spread(float(v.mean()), float(v.std()), float(v.min()), float(v.max())) for v in values.T] for values in found
     ]
-    return [Fractions(name, *values) for name, *values in zip(names, *spreads, strict=True)]
+    return [Fractions(name, *of_phase) for name, *of_phase in zip(names, *spreads, strict=True)]
 
 
 def _remarks(stack: np.ndarray, vectors: Sequence[Vectors]) -> list[str]:

@@ -17,12 +17,12 @@ Vectors = dict[Key, np.ndarray]
 class Probe:
     """One measurement, which may serve several metrics.
 
-    ``measure`` maps phase indices, the names of the phases and the wanted metrics to vectors; it may give unwanted ones
-    where they cost nothing.
+    ``measure`` maps phase indices, the names of the phases, the wanted metrics and the device to vectors; it may give
+    unwanted ones where they cost nothing.
     """
 
     metrics: tuple[str, ...]
-    measure: Callable[[np.ndarray, Sequence[str], Collection[str]], Vectors]
+    measure: Callable[[np.ndarray, Sequence[str], Collection[str], str], Vectors]
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def axis_names(ndim: int) -> str:
     return "zyx"[3 - ndim :]
 
 
-def _volume_fraction(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+def _volume_fraction(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
     counts = np.bincount(image.ravel(), minlength=len(phases))
     return {("volume-fraction", name): _number(c / image.size) for name, c in zip(phases, counts, strict=True)}
 
 
-def _two_point(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+def _two_point(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
     vectors = {}
     for index, name in _distinct(phases):
         along, radial = correlation.two_point(image == index)
@@ -88,7 +88,7 @@ def _distinct(phases: Sequence[str]) -> list[tuple[int, str]]:
     return [(first, phases[first])]
 
 
-def _lines(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+def _lines(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
     vectors = {}
     for index, name in enumerate(phases):
         mask = image == index
@@ -102,11 +102,11 @@ def _lines(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) ->
     return vectors
 
 
-def _pore_size(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+def _pore_size(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
     return {("pore-size", name): thickness.local_thickness(image == index) for index, name in enumerate(phases)}
 
 
-def _interface(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+def _interface(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
     densities = surfaces.interfaces(image, len(phases))
     return {
         ("interface", f"{phases[a]}|{phases[b]}"): _number(densities[a, b])
@@ -114,18 +114,18 @@ def _interface(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]
     }
 
 
-def _triple_junction(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+def _triple_junction(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
     return {
         ("triple-junction", "|".join(phases[i] for i in members)): _number(surfaces.triple_junctions(image, members))
         for members in itertools.combinations(range(len(phases)), 3)
     }
 
 
-def _euler(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+def _euler(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
     return {("euler", name): _number(surfaces.euler_density(image == index)) for index, name in enumerate(phases)}
 
 
-def _transport(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]) -> Vectors:
+def _transport(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
     vectors = {}
     solve = not {"diffusivity", "tortuosity", "permeability-estimate"}.isdisjoint(wanted)
     for index, name in enumerate(phases):
@@ -136,7 +136,7 @@ def _transport(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]
             through = transport.through_clusters(mask, axis)
             vectors["percolation", subject] = _number(through.mean() / phi if phi else 0.0)
             if solve:
-                diffusivity = transport.relative_diffusivity(through, axis)
+                diffusivity = transport.relative_diffusivity(through, axis, device)
                 vectors["diffusivity", subject] = _number(diffusivity)
                 vectors["tortuosity", subject] = _number(phi / diffusivity if diffusivity else np.nan)
                 if "permeability-estimate" in wanted:
@@ -162,13 +162,14 @@ PROBES: tuple[Probe, ...] = (
 )
 
 
-def measure(image: np.ndarray, phases: Sequence[str], metrics: Sequence[str]) -> Vectors:
+def measure(image: np.ndarray, phases: Sequence[str], metrics: Sequence[str], device: str = "cpu") -> Vectors:
     """Measure one image.
 
     Args:
         image: phase indices (*L), 2D or 3D.
         phases: their names.
         metrics: names, of `METRICS`.
+        device: "cpu" or a CUDA device, for the diffusivity.
 
     Returns:
         for each metric and subject a vector as its kind describes; NaN or all zeros where the image has no such thing.
@@ -176,7 +177,5 @@ def measure(image: np.ndarray, phases: Sequence[str], metrics: Sequence[str]) ->
     vectors: Vectors = {}
     for probe in PROBES:
         if not set(probe.metrics).isdisjoint(metrics):
-            vectors |= {
-                key: vector for key, vector in probe.measure(image, phases, metrics).items() if key[0] in metrics
-            }
-    return vectors
+            vectors |= probe.measure(image, phases, metrics, device)
+    return {key: vector for key, vector in vectors.items() if key[0] in metrics}

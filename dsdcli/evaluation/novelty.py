@@ -10,7 +10,8 @@ from dsdcli.evaluation.neighbours import Neighbour, nearest_crops
 
 MOST = 256  # samples searched for in the training images
 _REPEATS = 2  # held-out crops searched for, per sample
-_COPY = 0.5  # a sample this many times as far from training as a like held-out crop counts as a copy
+_COPY = 0.5  # a sample less than this many times as far from training as a like held-out crop counts as a copy
+_CERTAIN = 0.1  # and is one without doubt below this
 _TWIN = 0.25  # two samples this many times as far from each other as real crops are on average count as twins
 _NOTABLE = 1.1  # ratio from which a shift of the whole ensemble is named
 
@@ -53,14 +54,12 @@ def memorisation(stack: np.ndarray, heldout: np.ndarray, dataset: Dataset, rng: 
     found = nearest_crops(stack, dataset)
     distances = _distances(found)
     real = _distances(nearest_crops(crops.reshape(-1, *stack.shape[1:]), dataset)).reshape(len(stack), -1)
-    copies = (distances[:, None] < _COPY * real).mean(axis=1)
-    expected = float((real[:, ::-1] < _COPY * real).mean(axis=1).sum())
-    counted = int((copies > 0.5).sum())
+    counted, expected = _count_copies(distances, real, _COPY)
     weights = resampling_weights(len(stack), rng)
     ratios = [_ratio(_median(real.mean(axis=1), w), _median(distances, w)) for w in weights]
     ratio = _ratio(np.median(real.mean(axis=1)), np.median(distances))
     low, high = np.quantile(ratios, [0.025, 0.975], method="closest_observation")
-    if _excess(counted, expected):
+    if _excess(counted, expected) or _excess(*_count_copies(distances, real, _CERTAIN)):
         verdict = "memorised"
     else:
         verdict = "closer than real" if low > 1 and ratio > _NOTABLE else "novel"
@@ -96,6 +95,12 @@ def diversity(stack: np.ndarray, heldout: np.ndarray, phases: int, rng: np.rando
     a, b = np.unravel_index(np.argmin(np.where(others, ours, np.inf)), ours.shape)
     row = _row("diversity", ours[others].mean(), typical, ratio, low, high, verdict)
     return Novelty(row, ours[others], theirs[others], twins[0], float(twins[1]), (int(a), stack[b]))
+
+
+def _count_copies(distances: np.ndarray, real: np.ndarray, factor: float) -> tuple[int, float]:
+    """Samples nearer than ``factor`` times all of their held-out crops, and how many those crops let expect."""
+    counted = (distances[:, None] < factor * real).all(axis=1).sum()
+    return int(counted), float((real[:, ::-1] < factor * real).mean(axis=1).sum())
 
 
 def _distances(found: list[Neighbour]) -> np.ndarray:

@@ -2,14 +2,20 @@
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsdcli.evaluation.compare import Ensemble, mean_vector, resampling_weights
+from dsdcli.evaluation.compare import mean_vector, resampling_weights
 from dsdcli.evaluation.evaluate import Evaluation
 from dsdcli.evaluation.kinds import Correlation, Number, Path, Sizes
 from dsdcli.evaluation.metrics import METRICS, Key
 from dsdcli.evaluation.novelty import Novelty
+from dsdcli.evaluation.table import unit_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GENERATED, REAL, TRAIN = "#c8511b", "#2b5c8a", "#7f7f7f"
 _WIDTH, _HEIGHT = 3.4, 2.5  # inches, of one panel
@@ -19,25 +25,29 @@ _COLUMNS = 3
 def metric_figure(found: Evaluation, metric: str, voxel_size: float | None, unit: str) -> str | None:
     """SVG with a panel for each subject of one metric; None if it has none.
 
-    Curves and cumulated sizes: mean of the samples and of the held-out crops with 95 % bands for as many images as
-    there are samples, and the band of as many training crops (the noise floor). Plain numbers: their distribution over
-    images.
+    Curves and cumulated sizes: means of the samples and of the held-out crops with 95 % bands for as many images as
+    there are samples; below, the difference of the two within the band of as many training crops (the noise floor).
+    Plain numbers: their distribution over images.
     """
     keys = [key for key in found.ensembles[0] if key[0] == metric]
     if not keys:
         return None
-    panels, figure = _panels(len(keys))
+    kind = METRICS[metric].kind(len(found.size))
     scale = voxel_size or 1.0
-    rng = np.random.default_rng(0)
+    if isinstance(kind, Number):
+        panels, figure = _panels(len(keys))
+        for axes, key in zip(panels, keys, strict=True):
+            ours, theirs = (ensemble[key][:, 0] * scale**kind.length for ensemble in found.ensembles[:2])
+            _histograms(axes, ours[np.isfinite(ours)], theirs[np.isfinite(theirs)], "held-out crops")
+            axes.set_xlabel(unit_name(kind.length, unit))
+    else:
+        panels, figure = _panels(len(keys), below=True)
+        for axes, key in zip(panels, keys, strict=True):
+            _curves(axes, found, key, scale)
+            axes.below.set_xlabel(f"{'radius' if metric == 'pore-size' else 'length'} ({unit})")
     for axes, key in zip(panels, keys, strict=True):
-        kind = METRICS[metric].kind(len(found.size))
-        if isinstance(kind, Number):
-            _distribution(axes, found.ensembles, key, scale**kind.length)
-        else:
-            _bands(axes, found, key, scale, rng)
-            axes.set_xlabel(f"{'radius' if metric == 'pore-size' else 'length'} ({unit})")
         axes.set_title(key[1], fontsize=9)
-    panels[0].legend(fontsize=7, frameon=False)
+    _legend(panels)
     return _svg(figure)
 
 
@@ -48,7 +58,7 @@ def fraction_figure(found: Evaluation, natural: np.ndarray, phases: Sequence[str
         ours = found.ensembles[0]["volume-fraction", name][:, 0]
         _histograms(axes, ours, natural[:, index], "held-out crops anywhere")
         axes.set_title(name, fontsize=9)
-    panels[0].legend(fontsize=7, frameon=False)
+    _legend(panels)
     return _svg(figure)
 
 
@@ -57,46 +67,61 @@ def novelty_figure(novelty: Novelty, what: str) -> str:
     (axes,), figure = _panels(1)
     _histograms(axes, novelty.distances.ravel(), novelty.real.ravel(), "held-out crops")
     axes.set_xlabel(what)
-    axes.legend(fontsize=7, frameon=False)
+    _legend([axes])
     return _svg(figure)
 
 
-def _panels(count: int):
+def _panels(count: int, below: bool = False) -> tuple[list["Axes"], "Figure"]:
+    """Panels in rows; with ``below`` each has a smaller one under it, its attribute ``below``."""
     from matplotlib.figure import Figure
 
     columns = min(count, _COLUMNS)
     rows = -(-count // columns)
-    figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows), layout="constrained")
-    panels = [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
-    for axes in panels:
+    height = _HEIGHT * (1.45 if below else 1)
+    figure = Figure(figsize=(_WIDTH * columns, height * rows), layout="constrained")
+    ratios = [2.2, 1] * rows if below else [1] * rows
+    grid = figure.add_gridspec(len(ratios), columns, height_ratios=ratios)
+    panels = []
+    for number in range(count):
+        row, column = divmod(number, columns)
+        axes = figure.add_subplot(grid[row * (1 + below), column])
+        panels.append(axes)
+        if below:
+            axes.below = figure.add_subplot(grid[2 * row + 1, column], sharex=axes)
+            axes.tick_params(labelbottom=False)
+    for axes in figure.axes:
         axes.tick_params(labelsize=7)
         axes.xaxis.label.set_size(8)
+        axes.yaxis.label.set_size(8)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     return panels, figure
 
 
-def _bands(axes, found: Evaluation, key: Key, scale: float, rng: np.random.Generator) -> None:
+def _curves(axes: "Axes", found: Evaluation, key: Key, scale: float) -> None:
     generated, heldout, train = (ensemble[key] for ensemble in found.ensembles)
-    n = len(generated)
+    n, rng = len(generated), np.random.default_rng(0)
     weights = resampling_weights(n, rng)
     one_each = np.eye(len(train) // n)[rng.integers(len(train) // n, size=weights.shape)]
-    spread = (weights[..., None] * one_each).reshape(len(weights), -1)
+    real = _curve(key[0], mean_vector(heldout), found.size)[1]
     for vectors, resample, colour, name in (
-        (train, one_each.reshape(len(weights), -1), TRAIN, "noise floor (training crops)"),
-        (heldout, spread, REAL, "held-out crops"),
+        (heldout, (weights[..., None] * one_each).reshape(len(weights), -1), REAL, "held-out crops"),
         (generated, weights, GENERATED, "samples"),
     ):
         x, y = _curve(key[0], mean_vector(vectors), found.size)
         _, many = _curve(key[0], mean_vector(vectors, resample), found.size)
-        if np.isnan(y).all():
-            continue
-        low, high = np.nanquantile(many, [0.025, 0.975], axis=0)
-        if colour is TRAIN:
-            axes.fill_between(x * scale, low, high, color=TRAIN, alpha=0.25, lw=0, label=name)
-            continue
-        axes.fill_between(x * scale, low, high, color=colour, alpha=0.2, lw=0)
-        axes.plot(x * scale, y, color=colour, lw=1.3, label=name)
+        if np.isfinite(y).all():
+            axes.fill_between(x * scale, *np.nanquantile(many, [0.025, 0.975], axis=0), color=colour, alpha=0.2, lw=0)
+            axes.plot(x * scale, y, color=colour, lw=1.3, label=name)
+            if vectors is generated:
+                axes.below.plot(x * scale, y - real, color=GENERATED, lw=1.3)
+    _, floor = _curve(key[0], mean_vector(train, one_each.reshape(len(weights), -1)), found.size)
+    if np.isfinite(floor).all() and np.isfinite(real).all():
+        band = np.quantile(floor - real, [0.025, 0.975], axis=0)
+        axes.below.fill_between(x * scale, *band, color=TRAIN, alpha=0.3, lw=0)
+        axes.fill_between([], [], [], color=TRAIN, alpha=0.3, lw=0, label="below: difference, noise floor")
+    axes.below.axhline(0, color=REAL, lw=0.8)
+    axes.set_ylabel({"lineal-path": "L", "chords": "cumulated", "pore-size": "cumulated"}.get(key[0], "S2"))
 
 
 def _curve(metric: str, mean: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -116,16 +141,10 @@ def _curve(metric: str, mean: np.ndarray, size: tuple[int, ...]) -> tuple[np.nda
     assert isinstance(kind, Sizes)
     with np.errstate(invalid="ignore"):
         cumulated = np.cumsum(mean, axis=-1) / mean.sum(-1, keepdims=True)
-    last = int(np.flatnonzero(np.atleast_2d(mean).any(axis=0)).max(initial=1)) + 1
-    return np.arange(float(last)), cumulated[..., :last]
+    return np.arange(float(mean.shape[-1])), cumulated
 
 
-def _distribution(axes, ensembles: Sequence[Ensemble], key: Key, scale: float) -> None:
-    ours, theirs = (ensemble[key][:, 0] * scale for ensemble in ensembles[:2])
-    _histograms(axes, ours[np.isfinite(ours)], theirs[np.isfinite(theirs)], "held-out crops")
-
-
-def _histograms(axes, ours: np.ndarray, theirs: np.ndarray, name: str) -> None:
+def _histograms(axes: "Axes", ours: np.ndarray, theirs: np.ndarray, name: str) -> None:
     everything = np.concatenate([ours, theirs])
     if not len(everything):
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center")
@@ -138,10 +157,18 @@ def _histograms(axes, ours: np.ndarray, theirs: np.ndarray, name: str) -> None:
             style = {"alpha": 0.35, "lw": 0} if fill else {"histtype": "step", "lw": 1.4}
             axes.hist(values, bins, weights=share, color=colour, label=label, **style)
             axes.axvline(values.mean(), color=colour, lw=0.8, ls=":")
-    axes.set_ylabel("share of images", fontsize=8)
+    axes.set_ylabel("share")
 
 
-def _svg(figure) -> str:
+def _legend(panels: Sequence["Axes"]) -> None:
+    """In the first panel that shows something."""
+    for axes in panels:
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7, frameon=False)
+            return
+
+
+def _svg(figure: "Figure") -> str:
     import matplotlib
 
     buffer = io.StringIO()

@@ -15,7 +15,7 @@ from dsdcli import __version__
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import Samples
-from dsdcli.data.sheet import sheet_image
+from dsdcli.data.sheet import colours, sheet_image
 from dsdcli.evaluation import plots, table
 from dsdcli.evaluation.crops import fractions
 from dsdcli.evaluation.evaluate import Evaluation
@@ -26,10 +26,13 @@ from dsdcli.files import atomic
 _SHOWN = 16  # images on a sheet
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1120px; margin: 2rem auto; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
+h1 { font-size: 1.6rem; }
+h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
+h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; font-size: 13px; } td, th { padding: .18rem .6rem; white-space: nowrap; }
 th { text-align: left; border-bottom: 1px solid #888; } td.right, th.right { text-align: right; }
 tr.first td { border-top: 1px solid #ddd; }
+i.box { display: inline-block; width: .8em; height: .8em; margin: 0 .35em 0 1em; }
 .green { color: #1a7f37; } .yellow { color: #9a6700; } .red { color: #c0282d; font-weight: 600; }
 .sheets { display: flex; gap: 1.5rem; flex-wrap: wrap; } figure { margin: 0; } figure img { width: 520px; }
 figcaption { color: #555; font-size: 13px; } svg { max-width: 100%; height: auto; } .scroll { overflow-x: auto; }
@@ -87,7 +90,7 @@ def _sheets(found: Evaluation, phases: Sequence[Phase]) -> str:
     matched = "" if found.residual_heldout is None else ", each of like volume fractions as the sample at its place"
     dimension = " (middle slices)" if len(found.size) == 3 else ""
     return (
-        '<h2>What they look like</h2><div class="sheets">'
+        f'<h2>What they look like</h2><p>{_legend(phases)}</p><div class="sheets">'
         + _figure(sheet_image(samples[:_SHOWN], phases), f"Samples{dimension}")
         + _figure(sheet_image(heldout[::repeats][:_SHOWN], phases), f"Held-out real crops{dimension}{matched}")
         + "</div>"
@@ -119,7 +122,7 @@ def _table(found: Evaluation, dataset: Dataset) -> str:
 def _novelty(found: Evaluation, phases: Sequence[Phase]) -> str:
     text = ""
     if found.memorisation:
-        what = "share of voxels that differ from the nearest training crop"
+        what = "share that differs from the nearest training crop"
         text += _pair(found, found.memorisation, phases, "Memorisation", what, "training crop")
     if found.diversity:
         what = "share of voxels that differ between two images"
@@ -131,13 +134,10 @@ def _pair(found: Evaluation, novelty: Novelty, phases: Sequence[Phase], title: s
     number, other = novelty.pair
     sample = found.stacks[0][number]
     differs = np.where(sample != other, len(phases), sample).astype(np.uint8)
-    pair = sheet_image(
-        np.stack([sample, other, differs]),
-        [*phases, Phase("differs", -1)],
-        columns=3,
-        titles=[f"sample {number}", partner, "difference"],
+    pair = sheet_image(np.stack([sample, other, differs]), [*phases, Phase("differs", -1)], columns=3)
+    caption = (
+        f"The closest pair: sample {number}, {partner}, where they differ ({100 * (sample != other).mean():.1f} %)"
     )
-    caption = f"The closest pair: {100 * (sample != other).mean():.1f} % of the voxels differ"
     return (
         f"<h2>{title}: {_verdict(novelty.row.verdict)}</h2>"
         f'<div class="sheets">{_figure(pair, caption)}<figure>{plots.novelty_figure(novelty, what)}</figure></div>'
@@ -154,8 +154,8 @@ def _curves(found: Evaluation, dataset: Dataset, unit: str) -> str:
         else:
             figure = plots.metric_figure(found, metric, dataset.voxel_size, unit)
         if figure:
-            text += f"<h2>{about.title}</h2>{figure}"
-    return text
+            text += f"<section><h3>{about.title}</h3>{figure}</section>"
+    return f'<h2>Metric by metric</h2><div class="sheets">{text}</div>' if text else ""
 
 
 def _record(found: Evaluation, samples: Samples, context: Mapping[str, Any]) -> str:
@@ -167,6 +167,13 @@ def _record(found: Evaluation, samples: Samples, context: Mapping[str, Any]) -> 
         for title, text in (("Audit record of the samples", audit), ("All numbers", numbers))
     )
     return f"<h2>Record</h2>{folded}"
+
+
+def _legend(phases: Sequence[Phase]) -> str:
+    return "".join(
+        f'<i class="box" style="background: rgb{tuple(colour)}"></i>{html.escape(phase.name)}'
+        for phase, colour in zip(phases, colours(phases).tolist(), strict=True)
+    )
 
 
 def _verdict(verdict: str) -> str:

@@ -37,13 +37,19 @@ def cells(row: Row, axes: int, voxel_size: float | None, unit: str | None) -> tu
         row.subject,
         _number(row.generated * factor),
         _number(row.real * factor),
-        {0: "", 1: name, -1: f"1/{name}"}.get(power, f"{name}^{power}" if power > 0 else f"1/{name}^{-power}"),
+        unit_name(power, name),
         _percent(row.distance),
         _percent(row.floor),
         _ratio(row.ratio),
         "" if math.isnan(row.low) else f"{_ratio(row.low)} .. {_ratio(row.high)}",
         row.verdict,
     )
+
+
+def unit_name(power: int, unit: str) -> str:
+    """A power of a unit of length in letters: "", "um", "1/um^2"."""
+    raised = unit if abs(power) == 1 else f"{unit}^{abs(power)}"
+    return "" if power == 0 else raised if power > 0 else f"1/{raised}"
 
 
 def plain(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,8 +1,12 @@
 """Connectivity and diffusion through one phase: percolating fraction, relative diffusivity, tortuosity factor."""
 
+import contextlib
+import sys
+
 import numpy as np
 
 _TOLERANCE = 1e-6  # of the residual; the error of the diffusivity is of the order of its square
+_CONVERGED = 1e-3  # of taufactor: relative spread of the flux through the layers
 
 
 def through_clusters(mask: np.ndarray, axis: int) -> np.ndarray:
@@ -15,7 +19,7 @@ def through_clusters(mask: np.ndarray, axis: int) -> np.ndarray:
     return np.isin(labels, through) if len(through) else np.zeros_like(mask)
 
 
-def relative_diffusivity(through: np.ndarray, axis: int) -> float:
+def relative_diffusivity(through: np.ndarray, axis: int, device: str = "cpu") -> float:
     """D_eff / D_0 along ``axis`` for steady diffusion in a phase, no flux into the others and across the sides.
 
     Finite volumes with the concentration fixed on the two end faces, as taufactor's ``Solver`` does it, but solved as a
@@ -25,16 +29,35 @@ def relative_diffusivity(through: np.ndarray, axis: int) -> float:
     Args:
         through: bool (*L), from `through_clusters`.
         axis: direction of the flux.
+        device: "cpu", or a CUDA device, on which taufactor solves to about 1e-4.
 
     Returns:
         0 if nothing connects the faces, NaN if the solver did not converge; phi / D is the tortuosity factor.
     """
     if not through.any():
         return 0.0
+    through = np.moveaxis(through, axis, 0)
+    return _sparse(through) if device == "cpu" else taufactor_diffusivity(through, device)
+
+
+def taufactor_diffusivity(through: np.ndarray, device: str) -> float:
+    """`relative_diffusivity` along the first axis by ``taufactor.Solver``; NaN if it did not converge.
+
+    What taufactor prints goes to stderr.
+    """
+    import taufactor
+
+    image = through.astype(np.uint8)
+    with contextlib.redirect_stdout(sys.stderr):
+        solver = taufactor.Solver(image, device=device)
+        solver.solve(verbose=False, conv_crit=_CONVERGED)
+    return float(np.squeeze(solver.D_eff)) if solver.converged else np.nan
+
+
+def _sparse(through: np.ndarray) -> float:
     from scipy import sparse
     from scipy.sparse import linalg
 
-    through = np.moveaxis(through, axis, 0)
     number = np.full(through.shape, -1, np.int32)
     number[through] = np.arange(through.sum(), dtype=np.int32)
     bonds = [_bonds(number, a) for a in range(through.ndim)]

@@ -22,11 +22,13 @@ Done = Callable[[int, Vectors], None]  # number of an image, its vectors
 class Workers:
     """Where to measure. ``jobs``: processes, None for as many as there are cores, if the work is worth it.
 
-    ``scheduler``: address of a dask cluster, which replaces ``jobs``.
+    ``scheduler``: address of a dask cluster, which replaces ``jobs``. ``device``: "cpu", or a CUDA device, which solves
+    for the diffusivity and is used from this process alone.
     """
 
     jobs: int | None = None
     scheduler: str | None = None
+    device: str = "cpu"
 
 
 def measure_all(
@@ -63,9 +65,9 @@ def measure_all(
         if workers.scheduler:
             _on_cluster(images, waiting, phases, metrics, workers.scheduler, done)
         else:
-            jobs = workers.jobs or _cores()
+            jobs = (workers.jobs or _cores()) if workers.device == "cpu" else 1
             if workers.jobs is None or jobs == 1:
-                waiting = _here(images, waiting, phases, metrics, jobs, done)
+                waiting = _here(images, waiting, phases, metrics, jobs, workers.device, done)
             if waiting:
                 _in_processes(images, waiting, phases, metrics, jobs, done)
     finally:
@@ -80,6 +82,7 @@ def _here(
     phases: Sequence[str],
     metrics: Sequence[str],
     jobs: int,
+    device: str,
     done: Done,
 ) -> Sequence[int]:
     """Measure one by one; return what is left for several processes, if that promises to be faster."""
@@ -88,7 +91,7 @@ def _here(
         spent = time.monotonic() - start
         if jobs > 1 and count and spent > _TRIAL and spent / count * (len(waiting) - count) > _WORTH:
             return waiting[count:]
-        done(number, measure(images[number], phases, metrics))
+        done(number, measure(images[number], phases, metrics, device))
     return []
 
 
