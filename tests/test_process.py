@@ -163,7 +163,7 @@ def test_every_move_conserves_every_count_of_every_image(shape, boundary):
         assert occupancy.min() >= 0
         assert torch.equal(occupancy.flatten(2).sum(2), counts)
         hops = torch.full((len(particles), lattice.directions), 2.5, dtype=torch.float64)
-        particles = leap(particles, hops, lattice, generators)
+        particles = leap(particles, hops, hops, lattice, generators)
 
 
 def test_no_hop_through_a_wall():
@@ -172,12 +172,26 @@ def test_no_hop_through_a_wall():
     zero = torch.zeros(n, dtype=torch.int64)
     edge = Particles(zero, zero, torch.zeros(n, 1, dtype=torch.int64))
     outward = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(n, 2)
-    closed = leap(edge, outward, Lattice((50,), "noflux"), [torch.Generator().manual_seed(0)])
-    ring = leap(edge, outward, Lattice((50,), "periodic"), [torch.Generator().manual_seed(0)])
-    assert closed.site.max() < 12
+    closed = leap(edge, outward, outward, Lattice((50,), "noflux"), [torch.Generator().manual_seed(0)])
+    ring = leap(edge, outward, outward, Lattice((50,), "periodic"), [torch.Generator().manual_seed(0)])
+    assert closed.site.max() < 20
     assert ring.site.max() > 45
     assert not Lattice((50,), "noflux").open_bonds()[1, 0]
     assert Lattice((50,), "periodic").open_bonds().all()
+
+
+def test_directed_hops_keep_their_mean_with_least_variance():
+    n = 40_000
+    zero = torch.zeros(n, dtype=torch.int64)
+    start = Particles(zero, zero, torch.full((n, 1), 50))
+    mean = torch.tensor([[2.3, 0.0]]).expand(n, 2)
+    generator = [torch.Generator().manual_seed(0)]
+    directed = leap(start, mean, None, Lattice((100,)), generator).site.double()
+    undirected = leap(start, torch.zeros(n, 2), mean, Lattice((100,)), generator).site.double()
+    assert set(directed.flatten().tolist()) == {52.0, 53.0}
+    assert directed.mean().item() == pytest.approx(52.3, abs=0.02)
+    assert undirected.mean().item() == pytest.approx(52.3, abs=0.05)
+    assert undirected.var().item() == pytest.approx(2.3, rel=0.05)
 
 
 def test_scatter_is_uniform_and_per_image():

@@ -91,16 +91,31 @@ def undo_counts(now: Particles, start: Particles, dose: torch.Tensor, lattice: L
     return torch.stack(rates, dim=-1) * dose.to(torch.float64)[now.image, None] * bonds
 
 
-def leap(now: Particles, mean_hops: torch.Tensor, lattice: Lattice, generators: Sequence[torch.Generator]) -> Particles:
-    """Every particle hops k_v ~ Poisson(mean_hops_v) times in each direction at once; walls reflect or wrap.
+def leap(
+    now: Particles,
+    drift: torch.Tensor,
+    shuffle: torch.Tensor | None,
+    lattice: Lattice,
+    generators: Sequence[torch.Generator],
+) -> Particles:
+    """Every particle hops many times in each direction at once; walls reflect or wrap.
 
+    Directed hops are rounded at random to a neighbouring whole number, which keeps their mean and has the least
+    variance; undirected ones are Poisson, as in the process itself. Both become the exact process as leaps grow short.
     Particles are moved, never made or lost, so counts stay exact whatever the rates (method.md, section 6).
 
     Args:
-        mean_hops: (P, 2d) non-negative.
-        generators: one for each image of the batch, on the device of ``mean_hops``.
+        drift: (P, 2d) mean number of directed hops, non-negative.
+        shuffle: (P, 2d) mean number of undirected hops, or None for none.
+        generators: one for each image of the batch, on the device of ``drift``.
     """
-    parts = mean_hops.split(now.per_image(len(generators)))
-    hops = torch.cat([torch.poisson(m, generator=g) for m, g in zip(parts, generators, strict=True)])
+    sizes = now.per_image(len(generators))
+    noise = [
+        torch.rand(n, drift.shape[1], generator=g, device=g.device) for n, g in zip(sizes, generators, strict=True)
+    ]
+    hops = torch.floor(drift + torch.cat(noise))
+    if shuffle is not None:
+        parts = zip(shuffle.split(sizes), generators, strict=True)
+        hops += torch.cat([torch.poisson(mean, generator=g) for mean, g in parts])
     hops = hops.view(-1, lattice.ndim, 2)
     return replace(now, site=lattice.fold(now.site + (hops[..., 0] - hops[..., 1]).to(torch.int64)))

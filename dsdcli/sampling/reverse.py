@@ -56,10 +56,9 @@ def reverse(
 ) -> Iterator[Particles]:
     """Walk the particles back from ``dose_max`` to ``settings.dose_end``; yields them after every leap.
 
-    With undo counts frozen over a leap from s to s', the number of hops is Poisson with mean h log(s / s') per
-    direction, since h is nearly constant in log s (method.md, section 6). eta interpolates between the net flux
-    relu(h - s) and the full rates; every choice has the same marginals when h is exact, since the removed part
-    min(h, s) is in detailed balance.
+    With undo counts frozen over a leap from s to s', the mean number of hops is h log(s / s') per direction, since h
+    is nearly constant in log s (method.md, section 6). The net flux relu(h - s) directs them; eta keeps a share of the
+    balanced rest min(h, s), which is in detailed balance, so that every eta has the same marginals when h is exact.
 
     Args:
         phases: number C of carried phases.
@@ -72,9 +71,12 @@ def reverse(
         counts = particles.occupancy(lattice, images, phases)
         dose = torch.full((images,), now, dtype=torch.float64, device=counts.device)
         h = undo(counts, dose, lattice)
-        rates = (torch.relu(h - now) + settings.eta * h.clamp_max(now)) * bonds
-        hops = at_particles(rates, particles, lattice) * math.log(now / then)
-        particles = leap(particles, hops, lattice, generators)
+        log_step = math.log(now / then)
+        drift = at_particles(torch.relu(h - now) * bonds, particles, lattice) * log_step
+        shuffle = (
+            at_particles(h.clamp_max(now), particles, lattice) * (settings.eta * log_step) if settings.eta else None
+        )
+        particles = leap(particles, drift, shuffle, lattice, generators)
         yield particles
 
 
