@@ -23,7 +23,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
 
-SHAPES = {2: [(16, 16), (7, 13), (33, 20), (1, 9)], 3: [(6, 6, 6), (3, 5, 7), (1, 8, 9)]}
+SHAPES = {2: [(16, 16), (7, 13), (1, 9)], 3: [(6, 6, 6), (3, 5, 7)]}
 BOUNDARIES = ("noflux", "periodic")
 
 
