@@ -53,9 +53,9 @@ def test_toy_rock(tmp_path, dsd):
 
 
 def test_exactness(tmp_path):
-    said = run(tmp_path, "exactness.py", "-n", 12, "--steps", 1)
-    assert "12 samples" in said.splitlines()[-1]
-    assert "12 have requested == achieved counts, 0 have not" in said.splitlines()[-1]
+    said = run(tmp_path, "exactness.py", "-n", 8, "--steps", 1)
+    assert "8 samples" in said.splitlines()[-1]
+    assert "8 have requested == achieved counts, 0 have not" in said.splitlines()[-1]
 
 
 def test_benchmark(tmp_path, model):
