@@ -45,7 +45,7 @@ class Parameter:
     def word(self) -> str:
         """``FILE...`` or, when it may be left out, ``[FILE]``; of an option ``-o, --out FILE``."""
         if self.is_argument:
-            word = self.info.metavar.strip("[]") + ("..." if get_origin(self.kind) is list else "")
+            word = self.info.metavar + ("..." if get_origin(self.kind) is list else "")
             return word if self.default is inspect.Parameter.empty else f"[{word}]"
         # Within Annotated typer keeps the first spelling where the default would be.
         names = [n for n in (self.info.default, *(self.info.param_decls or ())) if isinstance(n, str)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    samples: Annotated[Path | None, typer.Argument(metavar="[SAMPLES]", help="Samples: .tif, .h5, .npy or a folder of images, from dsd generate or any other source. Default: the newest that dsd generate wrote here.", show_default=False)] = None,
+    samples: Annotated[Path | None, typer.Argument(metavar="SAMPLES", help="Samples: .tif, .h5, .npy or a folder of images, from dsd generate or any other source. Default: the newest that dsd generate wrote here.", show_default=False)] = None,
     real: Annotated[Path | None, typer.Option(metavar="FILE", help="Real images: a dataset, or a segmented image. Default: the dataset that the model was trained on, else the newest here.", show_default=False)] = None,
     metrics: Annotated[str, typer.Option(metavar="NAMES", help="fast, all, or names of metrics separated by commas.")] = "all",
     no_match: Annotated[bool, typer.Option("--no-match", help="Compare with crops anywhere, not with those of like volume fractions.")] = False,
