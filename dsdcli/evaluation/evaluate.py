@@ -82,7 +82,7 @@ def evaluate(
         crops: real crops from each split, rounded up to a multiple of the samples; by default at least 256 and twice
             the samples.
         seed: of the choice of crops and of the bootstrap.
-        workers: where to measure.
+        workers: where to measure; by default in this process.
         kept: what was measured before, and where to keep what is measured now.
         progress: called with the images done and their number.
 
@@ -103,7 +103,7 @@ def evaluate(
     names = [phase.name for phase in dataset.phases]
     stacks = (stack, ensembles["heldout"].stack, ensembles["train"].stack)
     images = [image for part in stacks for image in part]
-    vectors = measure_all(images, names, metrics, workers or Workers(), kept, progress)
+    vectors = measure_all(images, names, metrics, workers or Workers(jobs=1), kept, progress)
     generated, heldout, train = _ensembles(vectors, [len(part) for part in stacks])
     rows = compare(generated, heldout, train, len(size), match, rngs[2])
     memory = variety = None

@@ -88,8 +88,10 @@ def _here(
     """Measure one by one; return what is left for several processes, if that promises to be faster."""
     start = time.monotonic()
     for count, number in enumerate(waiting):
+        if count == 1:
+            start = time.monotonic()  # the first image also pays for imports and compilation
         spent = time.monotonic() - start
-        if jobs > 1 and count and spent > _TRIAL and spent / count * (len(waiting) - count) > _WORTH:
+        if jobs > 1 and count > 1 and spent > _TRIAL and spent / (count - 1) * (len(waiting) - count) > _WORTH:
             return waiting[count:]
         done(number, measure(images[number], phases, metrics, device))
     return []
