@@ -25,8 +25,8 @@ def main() -> None:
     dataset = Dataset.open(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         for number, wanted in CASES:
-            sides = [min(image.array.shape[-len(wanted) :]) for image in dataset.heldout]
-            size = tuple(min(side, *sides) for side in wanted)
+            room = [min(image.array.shape[-len(wanted) :]) for image in dataset.heldout]
+            size = tuple(min(side, *room) for side in wanted)
             path = Path(folder) / "samples.tif"
             crops = dataset.crops("train", number, size, np.random.default_rng(0))
             write_samples(path, crops, dataset.phases, dataset.voxel_size, dataset.voxel_unit)
