@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-_TOLERANCE = 1e-6  # of the residual; the error of the diffusivity is of the order of its square
+_TOLERANCE = 1e-5  # of the residual; the error of the diffusivity is of the order of its square
 _CONVERGED = 1e-3  # of taufactor: relative spread of the flux through the layers
 
 

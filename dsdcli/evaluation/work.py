@@ -2,18 +2,20 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
 
-from dsdcli.errors import UsageError
+from dsdcli.errors import DsdError, UsageError
 from dsdcli.evaluation.kept import Kept
 from dsdcli.evaluation.metrics import Vectors, measure
 
 _TRIAL = 3.0  # seconds of measuring here before more processes are considered
 _WORTH = 15.0  # seconds of work left that are worth starting them, which takes some seconds each
 _CHUNKS_PER_WORKER = 8
+_CHUNK_VOXELS = 2**17  # so that results come every few seconds
 
 Done = Callable[[int, Vectors], None]  # number of an image, its vectors
 
@@ -51,6 +53,7 @@ def measure_all(
 
     Raises:
         UsageError: the cluster cannot be reached, or dask.distributed is missing.
+        DsdError: a process died.
     """
     results: list[Vectors | None] = [kept.lookup(image, metrics) if kept else None for image in images]
     waiting = [number for number, vectors in enumerate(results) if vectors is None]
@@ -108,21 +111,22 @@ def _in_processes(
     import dask
     from dask.callbacks import Callback
 
-    tasks = {
-        f"measure-{chunk[0]}": (chunk, dask.delayed(_measure_chunk))
-        for chunk in _chunks(waiting, jobs * _CHUNKS_PER_WORKER)
-    }
+    chunks = {f"measure-{chunk[0]}": chunk for chunk in _chunks(images, waiting, jobs)}
+    call = dask.delayed(_measure_chunk)
     calls = [
-        function([images[number] for number in chunk], phases, metrics, dask_key_name=name)
-        for name, (chunk, function) in tasks.items()
+        call([images[number] for number in chunk], phases, metrics, dask_key_name=name)
+        for name, chunk in chunks.items()
     ]
 
     def posttask(key: str, result: list[Vectors], dsk: object, state: object, worker: object) -> None:
-        for number, vectors in zip(tasks[key][0], result, strict=True):
+        for number, vectors in zip(chunks[key], result, strict=True):
             done(number, vectors)
 
-    with dask.config.set({"multiprocessing.initializer": _leave_interrupts_to_parent}), Callback(posttask=posttask):
-        dask.compute(*calls, scheduler="processes", num_workers=jobs, optimize_graph=False, traverse=False)
+    with dask.config.set({"multiprocessing.initializer": _die_when_interrupted}), Callback(posttask=posttask):
+        try:
+            dask.compute(*calls, scheduler="processes", num_workers=jobs, optimize_graph=False, traverse=False)
+        except BrokenProcessPool as error:
+            raise DsdError("a measuring process died, perhaps for lack of memory; use fewer --jobs") from error
 
 
 def _on_cluster(
@@ -143,7 +147,7 @@ def _on_cluster(
         raise UsageError(f"cannot reach a dask scheduler at {address} ({error}); check the address") from error
     with client:
         workers = max(1, len(client.scheduler_info()["workers"]))
-        chunks = list(_chunks(waiting, workers * _CHUNKS_PER_WORKER))
+        chunks = _chunks(images, waiting, workers)
         futures = {
             client.submit(_measure_chunk, [images[n] for n in chunk], list(phases), list(metrics), pure=False): chunk
             for chunk in chunks
@@ -157,9 +161,10 @@ def _measure_chunk(images: Sequence[np.ndarray], phases: Sequence[str], metrics:
     return [measure(image, phases, metrics) for image in images]
 
 
-def _chunks(numbers: Sequence[int], wanted: int) -> Iterable[Sequence[int]]:
-    length = max(1, len(numbers) // wanted)
-    return (numbers[start : start + length] for start in range(0, len(numbers), length))
+def _chunks(images: Sequence[np.ndarray], numbers: Sequence[int], workers: int) -> list[Sequence[int]]:
+    affordable = _CHUNK_VOXELS // images[0].size
+    length = max(1, min(affordable, len(numbers) // (workers * _CHUNKS_PER_WORKER)))
+    return [numbers[start : start + length] for start in range(0, len(numbers), length)]
 
 
 def _cores() -> int:
@@ -168,5 +173,6 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _die_when_interrupted() -> None:
+    """Ctrl-C reaches the measuring processes too: let them go at once and without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
