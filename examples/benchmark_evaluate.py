@@ -38,7 +38,7 @@ def main() -> None:
             verdicts = [line.split()[-1] for line in done.stdout.splitlines()[1:]]
             said = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
             print(
-                f"{number} samples of {'x'.join(map(str, size))}: {wall:.0f} s, {cpu:.0f} CPU seconds; verdicts: {said}",
+                f"{number} samples of {'x'.join(map(str, size))}: {wall:.0f} s, {cpu:.0f} CPU seconds; {said}",
                 flush=True,
             )
 

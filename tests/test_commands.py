@@ -134,7 +134,7 @@ def test_the_sheet_alone(dsd, run, tmp_path):
 
 
 def test_a_3d_model(dsd, rock, tmp_path):
-    code, out, err = dsd("train", "--steps", 1, "--batch", 1, "--size", "8x8x8")
+    code, _, err = dsd("train", "--steps", 1, "--batch", 1, "--size", "8x8x8")
     assert code == 0, err
     code, _, err = dsd("generate", "--counts", "pore=100", "-n", 2, "--steps", 1, "--size", "9x8x10")
     assert code == 0, err
