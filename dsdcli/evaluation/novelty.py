@@ -6,13 +6,14 @@ import numpy as np
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.evaluation.compare import Row, resampling_weights
+from dsdcli.evaluation.crops import fractions
 from dsdcli.evaluation.neighbours import Neighbour, nearest_crops
 
 MOST = 256  # samples searched for in the training images
 _REPEATS = 2  # held-out crops searched for, per sample
 _COPY = 0.5  # a sample less than this many times as far from training as a like held-out crop counts as a copy
 _CERTAIN = 0.1  # and is one without doubt below this
-_TWIN = 0.25  # two samples this many times as far from each other as real crops are on average count as twins
+_TWIN = 0.25  # two images that differ this many times as much as their volume fractions let expect count as twins
 _NOTABLE = 1.1  # ratio from which a shift of the whole ensemble is named
 
 
@@ -81,7 +82,10 @@ def diversity(stack: np.ndarray, heldout: np.ndarray, phases: int, rng: np.rando
     ours, theirs = _pairwise(stack, phases), _pairwise(heldout, phases)
     others = ~np.eye(n, dtype=bool)
     typical = theirs[others].mean()
-    twins = [int((np.where(others, d, np.inf).min(axis=1) < _TWIN * typical).sum()) for d in (ours, theirs)]
+    twins = [
+        int(((distances < _TWIN * _by_chance(images, phases)) & others).any(axis=1).sum())
+        for images, distances in ((stack, ours), (heldout, theirs))
+    ]
     means = []
     for weight in resampling_weights(n, rng):
         pairs = np.outer(weight, weight) * others
@@ -115,6 +119,12 @@ def _pairwise(stack: np.ndarray, phases: int) -> np.ndarray:
         here = (flat == phase).astype(np.float32)
         same += here @ here.T
     return 1 - same / flat.shape[1]
+
+
+def _by_chance(stack: np.ndarray, phases: int) -> np.ndarray:
+    """Share of voxels in which unrelated images of these volume fractions differ, (n, n)."""
+    found = fractions(stack, phases)
+    return 1 - found @ found.T
 
 
 def _excess(counted: int, expected: float) -> bool:
