@@ -187,7 +187,7 @@ def _run(
 ) -> "Evaluation":
     from dsdcli.evaluation.evaluate import evaluate as run
 
-    with progress("measuring %", 100) as update:
+    with progress("evaluating %", 100) as update:
         return run(
             stack.stack,
             dataset,
@@ -197,7 +197,7 @@ def _run(
             seed=seed,
             workers=workers,
             kept=kept,
-            progress=lambda done, total: update(100 * done / total, f"({done} of {total} images)"),
+            progress=lambda share, note: update(100 * share, f"({note})"),
         )
 
 

@@ -70,7 +70,7 @@ def evaluate(
     seed: int = 0,
     workers: Workers | None = None,
     kept: Kept | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[float, str], None] = lambda share, note: None,
 ) -> Evaluation:
     """Compare samples with the held-out part of a dataset, beside its training part.
 
@@ -84,7 +84,7 @@ def evaluate(
         seed: of the choice of crops and of the bootstrap.
         workers: where to measure; by default in this process.
         kept: what was measured before, and where to keep what is measured now.
-        progress: called with the images done and their number.
+        progress: called with the share of the work that is done, and what that is.
 
     Raises:
         DataError: fewer than two samples, or larger ones than the real images.
@@ -103,13 +103,20 @@ def evaluate(
     names = [phase.name for phase in dataset.phases]
     stacks = (stack, ensembles["heldout"].stack, ensembles["train"].stack)
     images = [image for part in stacks for image in part]
-    vectors = measure_all(images, names, metrics, workers or Workers(jobs=1), kept, progress)
+    measuring = 0.9 if "memorisation" in metrics else 1.0  # share of the work
+
+    def report(done: int, total: int) -> None:
+        progress(measuring * done / total, f"{done} of {total} images measured")
+
+    vectors = measure_all(images, names, metrics, workers or Workers(jobs=1), kept, report)
     generated, heldout, train = _ensembles(vectors, [len(part) for part in stacks])
     rows = compare(generated, heldout, train, len(size), match, rngs[2])
     memory = variety = None
     if "memorisation" in metrics:
+        progress(measuring, "searching the training images for copies")
         memory = memorisation(stack, ensembles["heldout"].stack, dataset, rngs[4])
         rows.append(memory.row)
+        progress(1.0, "all compared")
     if "diversity" in metrics:
         variety = diversity(stack, ensembles["heldout"].stack[::repeats], len(names), rngs[5])
         rows.append(variety.row)
