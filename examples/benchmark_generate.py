@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--model", default="berea-2d", help="name or path (default berea-2d)")
     parser.add_argument("-n", type=int, default=64, help="samples (default 64)")
     parser.add_argument("--size", type=parse_size, help="HxW (default: that of the training crops)")
-    parser.add_argument("--steps", type=int, default=32, help="leaps (default 32)")
+    parser.add_argument("--steps", type=int, default=31, help="leaps (default 31)")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     options = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> None:
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     print(f"{options.n} samples of {'x'.join(map(str, job.lattice.shape))} with {job.path.name} on {where}")
     print(f"{seconds:.2f} s in all, {seconds / options.n * 1000:.0f} ms a sample")
-    print(f"{settings.steps + 1} evaluations a sample, {evaluations} batches through the network")
+    print(f"{settings.evaluations} evaluations a sample, {evaluations} batches through the network")
     print(f"network {100 * network.seconds / seconds:.0f} % of the time, walk and decoding the rest")
 
 

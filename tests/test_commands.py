@@ -91,7 +91,7 @@ def test_generate_writes_samples_sheet_and_audit(dsd, run, tmp_path):
     assert [s["requested"] for s in audit["samples"]] == [s["achieved"] for s in audit["samples"]]
     assert len({s["seed"] for s in audit["samples"]}) == 5
     assert set(audit["samples"][0]["decoding"]) == {"forced", "overlap", "far"}
-    assert audit["evaluations_per_sample"] == 4
+    assert audit["evaluations_per_sample"] == 7
     assert audit["seed"] == 4
     assert len(audit["model"]["digest"]) == 64
     assert audit["versions"]["torch"]

@@ -186,7 +186,7 @@ def test_directed_hops_keep_their_mean_with_least_variance():
     start = Particles(zero, zero, torch.full((n, 1), 50))
     mean = torch.tensor([[2.3, 0.0]]).expand(n, 2)
     generator = [torch.Generator().manual_seed(0)]
-    directed = leap(start, mean, None, Lattice((100,)), generator).site.double()
+    directed = leap(start, mean, torch.zeros(n, 2), Lattice((100,)), generator).site.double()
     undirected = leap(start, torch.zeros(n, 2), mean, Lattice((100,)), generator).site.double()
     assert set(directed.flatten().tolist()) == {52.0, 53.0}
     assert directed.mean().item() == pytest.approx(52.3, abs=0.02)

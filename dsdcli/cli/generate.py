@@ -20,7 +20,7 @@ def generate(
     number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="Number of samples.")] = 16,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the samples in voxels, DxHxW in 3D. Default: that of the training crops.", show_default=False)] = None,
     boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the samples: noflux, or periodic (opposite sides fit together). Default: as trained.", show_default=False)] = None,
-    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk; one more network evaluation decodes.")] = 32,
+    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes.")] = 31,
     eta: Annotated[float, typer.Option(metavar="X", min=0, help="Share of back-and-forth hops kept: 0 net flux, 1 the full process.")] = 0.0,
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Samples computed at a time; changes memory and speed, not the samples.")] = 64,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed. Default: a new one, reported.", show_default=False)] = None,

@@ -94,7 +94,7 @@ def undo_counts(now: Particles, start: Particles, dose: torch.Tensor, lattice: L
 def leap(
     now: Particles,
     drift: torch.Tensor,
-    shuffle: torch.Tensor | None,
+    shuffle: torch.Tensor,
     lattice: Lattice,
     generators: Sequence[torch.Generator],
 ) -> Particles:
@@ -106,7 +106,7 @@ def leap(
 
     Args:
         drift: (P, 2d) mean number of directed hops, non-negative.
-        shuffle: (P, 2d) mean number of undirected hops, or None for none.
+        shuffle: (P, 2d) mean number of undirected hops.
         generators: one for each image of the batch, on the device of ``drift``.
     """
     sizes = now.per_image(len(generators))
@@ -114,7 +114,7 @@ def leap(
         torch.rand(n, drift.shape[1], generator=g, device=g.device) for n, g in zip(sizes, generators, strict=True)
     ]
     hops = torch.floor(drift + torch.cat(noise))
-    if shuffle is not None:
+    if shuffle.any():
         parts = zip(shuffle.split(sizes), generators, strict=True)
         hops += torch.cat([torch.poisson(mean, generator=g) for mean, g in parts])
     hops = hops.view(-1, lattice.ndim, 2)

@@ -66,7 +66,7 @@ class Job:
 
     def evaluations(self, number: int) -> int:
         """Network evaluations, each on a batch, that ``number`` samples take."""
-        return -(-number // self.batch) * (self.settings.steps + 1)
+        return -(-number // self.batch) * self.settings.evaluations
 
 
 def make_totals(
@@ -146,7 +146,7 @@ def run_job(
         "boundary": job.lattice.boundary,
         "seed": job.seed,
         "sampler": asdict(job.settings),
-        "evaluations_per_sample": job.settings.steps + 1,
+        "evaluations_per_sample": job.settings.evaluations,
         "device": str(next(job.model.parameters()).device),
         "seconds": round(seconds, 3),
         "versions": versions(),

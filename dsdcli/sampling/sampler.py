@@ -57,7 +57,7 @@ def generate(
     device = next(model.parameters()).device
     undo, clean = in_blocks(model.undo), in_blocks(model.clean)
     batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]
-    per_batch = settings.steps + 1
+    per_batch = settings.evaluations
     done, total = 0, per_batch * len(batches)
     for indices in batches:
         wanted = totals[indices.start : indices.stop]

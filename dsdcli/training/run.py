@@ -159,7 +159,7 @@ class Run:
         size, config = trainer.settings.size, trainer.model.config
         crops = trainer.dataset.crops("heldout", SHEET_IMAGES, size, np.random.default_rng(1))
         totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
-        job = generate(trainer.average, totals, trainer.lattice, SamplerSettings(steps=16), 0, SHEET_IMAGES)
+        job = generate(trainer.average, totals, trainer.lattice, SamplerSettings(steps=8), 0, SHEET_IMAGES)
         images = [decoded.image for state in job for _, decoded in state.finished]
         path = self.folder / f"sheet-{trainer.step:06d}.png"
         titles = ["real"] * len(crops) + ["generated"] * len(crops)
