@@ -203,12 +203,12 @@ def test_scatter_is_uniform_and_per_image():
     assert torch.equal(alone.site, among.site[among.image == 1])
 
 
-def test_mixing_dose_damps_the_slowest_mode_to_exp_minus_2():
+def test_mixing_dose_damps_the_slowest_mode_to_exp_minus_4():
     for boundary in BOUNDARIES:
         lattice = Lattice((64, 32), boundary)
         kernel = axis_kernel(64, boundary, torch.tensor([lattice.mixing_dose()], dtype=torch.float64))[0]
         second = torch.linalg.eigvalsh(kernel)[-2].item()
-        assert second == pytest.approx(np.exp(-2), rel=0.01)
+        assert second == pytest.approx(np.exp(-4), rel=0.01)
 
 
 def test_doses_fill_their_strata():

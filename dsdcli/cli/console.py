@@ -38,10 +38,13 @@ def emit_json(value: Any) -> None:
 
 
 @contextlib.contextmanager
-def progress(label: str, total: float, every_seconds: float = 30.0) -> Iterator[Callable[..., None]]:
+def progress(
+    label: str, total: float, before: float = 0.0, every_seconds: float = 30.0
+) -> Iterator[Callable[..., None]]:
     """A bar on a terminal, a plain line every ``every_seconds`` elsewhere, nothing when quiet.
 
-    Yields ``update(done, note="")``: ``done`` counts towards ``total``, ``note`` is free text behind the bar.
+    Yields ``update(done, note="")``: ``done`` counts towards ``total``, ``note`` is free text behind the bar. ``before``
+    is what an earlier run has done of it.
     """
     if _quiet:
         yield lambda done, note="": None
@@ -59,7 +62,7 @@ def progress(label: str, total: float, every_seconds: float = 30.0) -> Iterator[
             console=Console(stderr=True),
         )
         with bar:
-            task = bar.add_task(label, total=total, note="")
+            task = bar.add_task(label, total=total, completed=before, note="")
             yield lambda done, note="": bar.update(task, completed=done, note=note)
         return
     start = last = time.monotonic()
@@ -69,7 +72,7 @@ def progress(label: str, total: float, every_seconds: float = 30.0) -> Iterator[
         now = time.monotonic()
         if now - last >= every_seconds or done >= total:
             last = now
-            left = (now - start) * (total - done) / done if done else float("inf")
+            left = (now - start) * (total - done) / (done - before) if done > before else float("inf")
             say(f"{label} {done:.0f}/{total:.0f} {note} (about {left:.0f} s left)".replace("  ", " "))
 
     yield line

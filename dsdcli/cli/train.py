@@ -106,7 +106,7 @@ def train(
             _check_crops(data, split, settings.size)
         run = None
 
-    config = make_config(data, settings)
+    config = make_config(data, settings) if run is None else run.config()
     trainer = Trainer(config, settings, data, target)
     if run is None:
         run = Run.create(out, data, config, settings, sys.argv)
@@ -140,7 +140,8 @@ def _loop(run, trainer) -> int:
     settings = trainer.settings
     by_time = settings.max_seconds is not None
     total = settings.max_seconds if by_time else settings.steps
-    with _signals() as signalled, progress("training, seconds" if by_time else "training, step", total) as update:
+    label, before = ("training, seconds", trainer.seconds) if by_time else ("training, step", trainer.step)
+    with _signals() as signalled, progress(label, total, before) as update:
         try:
             for report in trainer.run():
                 speed = report.step / report.seconds

@@ -76,7 +76,15 @@ def load_config(path: Path) -> ModelConfig:
         UsageError: no model there.
         DataError: its config.json is damaged.
     """
-    config_path, _ = locate(path)
+    return read_config(locate(path)[0])
+
+
+def read_config(config_path: Path) -> ModelConfig:
+    """The configuration in a config.json.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
     try:
         value = json.loads(config_path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

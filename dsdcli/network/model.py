@@ -1,6 +1,5 @@
 """The network's two heads: expected hops to undo, and the phase of every site of the clean image."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from dsdcli.network.unet import UNet
 from dsdcli.process.lattice import Lattice
 
 DOSE_FEATURES = 8
+DOSE_FREQUENCY = 0.32330272  # the slowest features turn by half over nearly ten e-foldings of the dose
 
 
 class Prediction(NamedTuple):
@@ -65,11 +65,9 @@ class UndoNet(nn.Module):
         return self(counts, dose, lattice).logits.double().softmax(1)
 
     def _dose_features(self, dose: torch.Tensor) -> torch.Tensor:
-        """Smooth features (B, 8) of where log s lies in the range seen in training."""
-        low, high = math.log(self.config.dose_min), math.log(self.config.dose_max)
-        u = ((torch.log(dose.double()) - low) / (high - low)).clamp(0, 1)
+        """Smooth features (B, 8) of log s."""
         k = torch.arange(1, DOSE_FEATURES // 2 + 1, device=dose.device)
-        angle = math.pi * u[:, None] * k
+        angle = DOSE_FREQUENCY * torch.log(dose.double() / self.config.dose_min)[:, None] * k
         return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1).float()
 
 

@@ -15,7 +15,7 @@ from dsdcli.data.dataset import Dataset
 from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import write_json
-from dsdcli.network.checkpoint import CONFIG, save_config, save_tensors
+from dsdcli.network.checkpoint import CONFIG, read_config, save_config, save_tensors
 from dsdcli.network.config import ModelConfig, preset
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.reverse import SamplerSettings
@@ -126,6 +126,10 @@ class Run:
             return TrainSettings(**self.manifest()["settings"])
         except TypeError as error:
             raise DataError(f"{self.folder / MANIFEST} does not fit this version of dsd ({error})") from error
+
+    def config(self) -> ModelConfig:
+        """The model that the run trains; raises as `read_config`."""
+        return read_config(self.folder / CONFIG)
 
     def resumable(self) -> bool:
         """Whether there is a state to go on from."""
