@@ -1,6 +1,6 @@
 """How long does generation take, and how much of it is the network?
 
-python examples/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 33 evaluations)
+python examples/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 63 evaluations)
 python examples/benchmark_generate.py --model nmc-2d --steps 16 --device cuda
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--model", default="berea-2d", help="name or path (default berea-2d)")
     parser.add_argument("-n", type=int, default=64, help="samples (default 64)")
     parser.add_argument("--size", type=parse_size, help="HxW (default: that of the training crops)")
-    parser.add_argument("--steps", type=int, default=31, help="leaps (default 31)")
+    parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps, of two evaluations each")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     options = parser.parse_args()

@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("pairs", nargs="+", metavar="DATASET MODEL", help="one or more datasets, each with its model")
     parser.add_argument("-o", "--out", type=Path, default=Path("real_beside_generated.png"))
     parser.add_argument("-n", type=int, default=64, help="samples of each model, 8 or more (default 64)")
-    parser.add_argument("--steps", type=int, default=31, help="leaps of the reverse walk (default 31)")
+    parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps of the reverse walk")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--curves-only", action="store_true", help="leave out the real crops")

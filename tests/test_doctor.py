@@ -1,24 +1,25 @@
 """`dsd doctor` says what is there, and names what is wrong together with the fix."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from packaging.requirements import Requirement
 
 from dsdcli import __version__
-from dsdcli.data.phases import Phase
 from dsdcli.doctor import check_package, requirements
 from dsdcli.network.checkpoint import save_config, save_tensors
-from dsdcli.network.config import Architecture, ModelConfig
+from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
+from dsdcli.training.run import make_config
+from dsdcli.training.settings import TrainSettings
 
 
 @pytest.fixture
-def model(tmp_path, monkeypatch):
+def model(rock, tmp_path, monkeypatch):
     """A small model, the only one that is shipped."""
-    config = ModelConfig(
-        (Phase("pore", 0), Phase("grain", 1)), 1, (0.2, 0.8), "noflux", (16, 16), 0.1, 50.0, Architecture((8, 16))
-    )
+    settings = TrainSettings("tiny", (16, 16), 1, None, 1, 1e-3, 0, "noflux", "float32")
+    config = replace(make_config(rock, settings), architecture=Architecture((8, 16)))
     save_config(tmp_path, config)
     save_tensors(tmp_path / "model.safetensors", UndoNet(config).state_dict())
     monkeypatch.setattr("dsdcli.network.shipped.shipped_models", lambda: {"toy-2d": tmp_path})

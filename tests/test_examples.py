@@ -61,7 +61,7 @@ def test_exactness(tmp_path):
 def test_benchmark(tmp_path, model):
     said = run(tmp_path, "benchmark_generate.py", "--model", model, "-n", 3, "--batch", 2, "--steps", 4)
     assert said.startswith("3 samples of 16x16 with model on ")
-    assert "5 evaluations a sample, 10 batches through the network" in said
+    assert "9 evaluations a sample, 18 batches through the network" in said
 
 
 def test_picture_of_real_beside_generated(tmp_path, rock, model, monkeypatch):
