@@ -32,7 +32,17 @@ def random_network(phases: int, ndim: int, seed: int) -> UndoNet:
     torch.manual_seed(seed)
     names = tuple(Phase(f"phase{index}", index) for index in range(phases))
     size = (8,) * ndim
-    config = ModelConfig(names, phases - 1, (1 / phases,) * phases, "noflux", size, 0.05, 40.0, Architecture((8, 16)))
+    config = ModelConfig(
+        phases=names,
+        background=phases - 1,
+        fractions=(1 / phases,) * phases,
+        boundary="noflux",
+        size=size,
+        dose_min=0.05,
+        dose_max=40.0,
+        integral_range=tuple(map(tuple, np.eye(phases - 1).tolist())),
+        architecture=Architecture((8, 16)),
+    )
     model = UndoNet(config)
     torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
     return model.eval().requires_grad_(False)

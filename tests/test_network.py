@@ -19,7 +19,17 @@ from dsdcli.training.loss import losses
 def make_model(ndim=2, boundary="noflux", seed=0) -> UndoNet:
     torch.manual_seed(seed)
     phases = (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170))
-    config = ModelConfig(phases, 0, (0.5, 0.3, 0.2), boundary, (16,) * ndim, 0.05, 40.0, Architecture((8, 16)))
+    config = ModelConfig(
+        phases,
+        0,
+        (0.5, 0.3, 0.2),
+        boundary,
+        (16,) * ndim,
+        0.05,
+        40.0,
+        ((9.0, -2.0), (-2.0, 5.0)),
+        Architecture((8, 16)),
+    )
     model = UndoNet(config).eval().requires_grad_(False)
     torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
     return model

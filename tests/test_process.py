@@ -12,6 +12,7 @@ from dsdcli.errors import UsageError
 from dsdcli.process.dose import dose_grid, stratified_log_doses
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.prior import integral_range, slow_waves
 from dsdcli.process.walk import Particles, diffuse, leap, place, scatter, undo_counts
 
 BOUNDARIES = ["noflux", "periodic"]
@@ -203,12 +204,12 @@ def test_scatter_is_uniform_and_per_image():
     assert torch.equal(alone.site, among.site[among.image == 1])
 
 
-def test_mixing_dose_damps_the_slowest_mode_to_exp_minus_4():
+def test_mixing_dose_damps_the_slowest_mode_to_exp_minus_2():
     for boundary in BOUNDARIES:
         lattice = Lattice((64, 32), boundary)
         kernel = axis_kernel(64, boundary, torch.tensor([lattice.mixing_dose()], dtype=torch.float64))[0]
         second = torch.linalg.eigvalsh(kernel)[-2].item()
-        assert second == pytest.approx(np.exp(-4), rel=0.01)
+        assert second == pytest.approx(np.exp(-2), rel=0.01)
 
 
 def test_doses_fill_their_strata():
@@ -226,3 +227,33 @@ def test_bad_lattices_are_refused():
         Lattice((4, 0))
     with pytest.raises(UsageError, match="boundary"):
         Lattice((4, 4), "open")
+
+
+def test_the_start_has_the_long_waves_of_the_material():
+    """Variance of the slowest mode of the counts: that of the material's own, diffused to the dose, plus the scatter of
+    independent particles; shorter waves are gone, and totals exact."""
+    side, n, fraction, strength, dose = 32, 4000, 0.25, 20.0, 100.0
+    lattice = Lattice((side, side))
+    generators = [torch.Generator().manual_seed(i) for i in range(n)]
+    counts = torch.full((n, 1), int(fraction * side**2))
+    waves = slow_waves(torch.full((n, 1), fraction), torch.tensor([[strength]]).double(), dose, lattice, generators)
+    assert waves.min() >= 0
+    torch.testing.assert_close(waves.flatten(1).sum(1), counts[:, 0].double())
+    field = scatter(counts, lattice, generators, waves).occupancy(lattice, n, 1)[:, 0].double()
+    assert torch.equal(field.sum((1, 2)).long(), counts[:, 0])
+    wave = torch.cos(np.pi / side * (torch.arange(side) + 0.5)).double() * np.sqrt(2) / side
+    slowest = (field.sum(2) @ wave).var().item()
+    decay = np.exp(-2 * dose * (2 - 2 * np.cos(np.pi / side)))
+    assert slowest == pytest.approx(fraction + fraction * (1 - fraction) * strength * decay, rel=0.08)
+    short = torch.cos(np.pi * 6 / side * (torch.arange(side) + 0.5)).double() * np.sqrt(2) / side
+    assert (field.sum(2) @ short).var().item() == pytest.approx(fraction, rel=0.08)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_integral_range_of_independent_voxels_is_one(boundary):
+    """Independent voxels: one voxel each, and -1 between phases that exclude one another in proportion."""
+    rng = torch.Generator().manual_seed(0)
+    phase = torch.bucketize(torch.rand(3000, 12, 10, generator=rng), torch.tensor([0.3, 0.7]))
+    found = integral_range(torch.stack([phase == 0, phase == 1], dim=1), boundary)
+    across = -0.3 * 0.4 / np.sqrt(0.3 * 0.7 * 0.4 * 0.6)
+    np.testing.assert_allclose(found, [[1, across], [across, 1]], atol=0.06)

@@ -60,6 +60,7 @@ class ModelConfig:
         boundary: walls of the training crops.
         size: sides of the training crops, in voxels.
         dose_min, dose_max: range of doses seen in training (hops per direction).
+        integral_range: of the carried phases and between them (C, C), in voxels: how much the longest waves vary.
         voxel_size, voxel_unit: physical side of a voxel, None when unknown.
         dataset, dataset_digest: name and content hash of the dataset it was trained on.
     """
@@ -71,6 +72,7 @@ class ModelConfig:
     size: tuple[int, ...]
     dose_min: float
     dose_max: float
+    integral_range: tuple[tuple[float, ...], ...]
     architecture: Architecture
     voxel_size: float | None = None
     voxel_unit: str | None = None
@@ -109,6 +111,7 @@ class ModelConfig:
             arch["channels"] = tuple(arch["channels"])
             known["architecture"] = Architecture(**arch)
             known["phases"] = tuple(Phase(**p) for p in known["phases"])
+            known["integral_range"] = tuple(map(tuple, known["integral_range"]))
             for name in ("fractions", "size"):
                 known[name] = tuple(known[name])
             return cls(**known)

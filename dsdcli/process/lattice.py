@@ -76,11 +76,9 @@ class Lattice:
         return torch.stack(torch.unravel_index(flat, self.shape), dim=-1)
 
     def mixing_dose(self) -> float:
-        """Dose after which the slowest mode has decayed to exp(-4): a uniform placement is then the true prior.
+        """Dose after which the slowest mode has decayed to exp(-2): all shorter waves are gone.
 
-        4 (N / pi)^2 with no-flux walls, 4 (N / (2 pi))^2 when periodic, N the longest side. Porosity varies most over
-        the longest wavelength, so half of this dose leaves three times the variance of a uniform placement there
-        (method.md, section 6).
+        2 (N / pi)^2 with no-flux walls, 2 (N / (2 pi))^2 when periodic, N the longest side (method.md, section 6).
         """
         length = max(self.shape) / (1 if self.boundary == "noflux" else 2)
-        return 4.0 * (length / math.pi) ** 2
+        return 2.0 * (length / math.pi) ** 2

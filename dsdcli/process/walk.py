@@ -42,19 +42,31 @@ def place(carried: torch.Tensor) -> Particles:
     return Particles(where[:, 0], where[:, 1], where[:, 2:])
 
 
-def scatter(counts: torch.Tensor, lattice: Lattice, generators: Sequence[torch.Generator]) -> Particles:
-    """Place counts (B, C) particles independently and uniformly: the process at infinite dose.
+def scatter(
+    counts: torch.Tensor,
+    lattice: Lattice,
+    generators: Sequence[torch.Generator],
+    intensity: torch.Tensor | None = None,
+) -> Particles:
+    """Place counts (B, C) particles independently: uniformly, or with probabilities in proportion to ``intensity``.
 
     Each image draws from its own generator, so it does not depend on the others in the batch.
+
+    Args:
+        intensity: non-negative (B, C, *L), positive somewhere.
     """
-    device = counts.device
-    total = counts.sum(1).tolist()
-    flat = [
-        torch.randint(lattice.sites, (n,), generator=g, device=g.device) for n, g in zip(total, generators, strict=True)
-    ]
-    index = torch.arange(counts.numel(), device=device).repeat_interleave(counts.flatten())
+    if intensity is None:
+        intensity = torch.ones(1, dtype=torch.float64, device=counts.device).expand(*counts.shape, *lattice.shape)
+    cumulative = intensity.double().flatten(2).cumsum(2)  # (B, C, S)
+    flat = []
+    for image, generator in enumerate(generators):
+        for phase, n in enumerate(counts[image].tolist()):
+            u = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
+            ladder = cumulative[image, phase]
+            flat.append(torch.searchsorted(ladder, u * ladder[-1], right=True).clamp_max(lattice.sites - 1))
+    index = torch.arange(counts.numel(), device=counts.device).repeat_interleave(counts.flatten())
     phases = counts.shape[1]
-    return Particles(index // phases, index % phases, lattice.unravel(torch.cat(flat).to(device)))
+    return Particles(index // phases, index % phases, lattice.unravel(torch.cat(flat)))
 
 
 def diffuse(start: Particles, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator) -> Particles:

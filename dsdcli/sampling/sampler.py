@@ -8,6 +8,7 @@ import torch
 
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import scatter
 from dsdcli.sampling.decode import Decoded, decode
 from dsdcli.sampling.reverse import Fields, SamplerSettings, reverse
@@ -55,6 +56,7 @@ def generate(
     """
     config = model.config
     device = next(model.parameters()).device
+    spectrum = torch.tensor(config.integral_range, dtype=torch.float64)
     undo, clean = in_blocks(model.undo), in_blocks(model.clean)
     batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]
     per_batch = settings.evaluations
@@ -63,7 +65,8 @@ def generate(
         wanted = totals[indices.start : indices.stop]
         generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in indices]
         counts = torch.from_numpy(wanted[:, config.carried]).to(device)
-        walkers = scatter(counts, lattice, generators)
+        waves = slow_waves(counts / lattice.sites, spectrum, config.dose_max, lattice, generators)
+        walkers = scatter(counts, lattice, generators, waves)
         for state in reverse(walkers, model.phases, undo, lattice, config.dose_max, settings, generators):
             walkers = state
             done += 1

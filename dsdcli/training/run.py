@@ -18,14 +18,17 @@ from dsdcli.files import write_json
 from dsdcli.network.checkpoint import CONFIG, read_config, save_config, save_tensors
 from dsdcli.network.config import ModelConfig, preset
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.prior import integral_range
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
+from dsdcli.training.loss import one_hot
 from dsdcli.training.settings import TrainSettings
 from dsdcli.training.trainer import STATE, Report, Trainer
 
 MANIFEST = "train.json"
 LOG = "metrics.jsonl"
 SHEET_IMAGES = 8
+SPECTRUM_CROPS = 2000
 
 
 def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
@@ -37,14 +40,18 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
     fractions = dataset.fractions("train")
     if (fractions > 0).sum() < 2:
         raise DataError(f"{dataset.path}: the training images hold a single phase; there is nothing to learn")
+    background = int(fractions.argmax())
+    crops = dataset.crops("train", SPECTRUM_CROPS, settings.size, np.random.default_rng(settings.seed))
+    carried = one_hot(torch.from_numpy(crops), tuple(np.delete(np.arange(len(fractions)), background).tolist()))
     return ModelConfig(
         phases=dataset.phases,
-        background=int(fractions.argmax()),
+        background=background,
         fractions=tuple(float(f) for f in fractions),
         boundary=settings.boundary,
         size=settings.size,
         dose_min=settings.dose_min,
         dose_max=Lattice(settings.size, settings.boundary).mixing_dose(),
+        integral_range=tuple(map(tuple, integral_range(carried, settings.boundary).tolist())),
         architecture=preset(settings.preset),
         voxel_size=dataset.voxel_size,
         voxel_unit=dataset.voxel_unit,

@@ -1,0 +1,73 @@
+"""Where the reverse walk starts: what is left of the longest waves at the largest dose."""
+
+import math
+
+import torch
+
+from dsdcli.process.kernel import axis_kernel
+from dsdcli.process.lattice import Boundary, Lattice
+
+
+def integral_range(carried: torch.Tensor, boundary: Boundary) -> torch.Tensor:
+    """Integral range of images in units of voxels, with the cross terms between phases (method.md, section 6).
+
+    The variance of a phase's longest waves over the crops, over f (1 - f): the volume A for which the volume fraction
+    of a large domain V varies as f (1 - f) A / V (Lantuejoul 1991). Long waves of a material without long-range order
+    all have this variance.
+
+    Args:
+        carried: one-hot images (n, C, *L) of the carried phases.
+
+    Returns:
+        float64 (C, C), symmetric, positive semi-definite.
+    """
+    fields = carried.double()
+    ndim = fields.ndim - 2
+    coefficients = []
+    for axis in range(ndim):
+        side = fields.shape[2 + axis]
+        x = torch.arange(side, dtype=torch.float64)
+        if boundary == "noflux":
+            waves = [torch.cos(math.pi / side * (x + 0.5))]
+        else:
+            waves = [torch.cos(2 * math.pi / side * x), torch.sin(2 * math.pi / side * x)]
+        profile = fields.movedim(2 + axis, -1).flatten(2, -2).sum(2) if ndim > 1 else fields  # (n, C, side)
+        others = fields[0, 0].numel() / side
+        coefficients += [profile @ wave * math.sqrt(2 / side / others) for wave in waves]
+    mean = fields.flatten(2).mean(2)
+    deviation = (mean * (1 - mean)).mean(0).sqrt().clamp_min(1e-12)  # (C,)
+    a = torch.cat(coefficients)
+    return a.T @ a / len(a) / torch.outer(deviation, deviation)
+
+
+def slow_waves(
+    fractions: torch.Tensor,
+    correlation: torch.Tensor,
+    dose: float,
+    lattice: Lattice,
+    generators: list[torch.Generator],
+) -> torch.Tensor:
+    """Random expected counts at ``dose`` of images whose long waves have the integral range ``correlation``.
+
+    White noise of that strength, smoothed by the forward walk: only waves that survive the dose remain. Where none
+    does, the result is uniform.
+
+    Args:
+        fractions: volume fractions (B, C) of the carried phases.
+        correlation: (C, C), from `integral_range`.
+
+    Returns:
+        float64 (B, C, *L), non-negative.
+    """
+    device = fractions.device
+    value, vector = torch.linalg.eigh(correlation.to(device))
+    root = vector * value.clamp_min(0).sqrt() @ vector.T
+    shape = (len(root), lattice.sites)
+    white = [torch.randn(shape, generator=g, device=device, dtype=torch.float64) for g in generators]
+    strength = (fractions * (1 - fractions)).sqrt()
+    waves = (strength[..., None] * (root @ torch.stack(white))).unflatten(-1, lattice.shape)  # (B, C, *L)
+    waves = waves - waves.flatten(2).mean(2)[(..., *(None,) * lattice.ndim)]  # the totals are fixed
+    at = torch.tensor([dose], dtype=torch.float64, device=device)
+    for axis, side in enumerate(lattice.shape):
+        waves = torch.movedim(waves.movedim(2 + axis, -1) @ axis_kernel(side, lattice.boundary, at)[0], -1, 2 + axis)
+    return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0)
