@@ -19,6 +19,7 @@ TIE_BREAK = 1e-9  # random preference between equally probable sites, far below 
 # Sites that the network takes at a time. Convolutions of another batch size may round differently, and one rounding
 # changes a random walk for good; so the batch size of the network depends on the lattice and the device alone.
 BLOCK_SITES = {"cpu": 2**15, "cuda": 2**20}
+SMALLEST_LATTICE = 2**10  # what smaller ones count as, since the network pads them
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def in_blocks(function: Fields) -> Fields:
 
     @torch.inference_mode()
     def blockwise(counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-        block = max(1, BLOCK_SITES[counts.device.type] // lattice.sites)
+        block = max(1, BLOCK_SITES[counts.device.type] // max(lattice.sites, SMALLEST_LATTICE))
         missing = -len(counts) % block
         filled = torch.cat([counts, counts.new_zeros(missing, *counts.shape[1:])])
         doses = torch.cat([dose, dose[:1].expand(missing)])
