@@ -18,6 +18,7 @@ DEFAULT_STEPS = {"tiny": 6_000, "small": 20_000, "base": 50_000}
 
 def train(
     dataset: Annotated[Path | None, typer.Argument(metavar="DATASET", help="Dataset file made by dsd ingest. Default: the newest *.dsd.h5 here.", show_default=False)] = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="NAME|PATH", help="Start from the weights of this model (shipped, run or folder) instead of random ones.", show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="Network size: tiny (CPU), small or base (GPU). Default: tiny on a CPU, small on a GPU.", show_default=False)] = None,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the training crops in voxels; DxHxW makes a 3D model. Default: 64x64.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps. Default: 6000 (tiny), 20000 (small), 50000 (base).", show_default=False)] = None,
@@ -59,7 +60,9 @@ def train(
     from dsdcli.data.dataset import Dataset
     from dsdcli.device import pick_device
     from dsdcli.discover import newest_dataset, newest_run
+    from dsdcli.network.checkpoint import load_model
     from dsdcli.network.config import preset as check_preset
+    from dsdcli.network.shipped import find_model
     from dsdcli.training.run import Run, make_config
     from dsdcli.training.settings import TrainSettings
     from dsdcli.training.trainer import Trainer
@@ -67,6 +70,8 @@ def train(
     target = pick_device(device)
     gpu = target.type == "cuda"
     if resume:
+        if from_:
+            raise UsageError("--resume goes on with a run, --from starts a new one; give one of them")
         folder = out or newest_run()
         if folder is None:
             raise UsageError("--resume: there is no run under ./runs; name one by --out")
@@ -108,6 +113,8 @@ def train(
 
     config = make_config(data, settings) if run is None else run.config()
     trainer = Trainer(config, settings, data, target)
+    if from_:
+        trainer.start_from(load_model(find_model(from_), target))
     if run is None:
         run = Run.create(out, data, config, settings, sys.argv)
     elif run.resumable():

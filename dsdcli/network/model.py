@@ -30,9 +30,9 @@ class UndoNet(nn.Module):
     """Predicts undo counts h_v(x, c) = s exp(f / sqrt(1 + 2 s)), f the U-Net's output (method.md, section 5), and the
     phase of every site of the clean image, which the last step of sampling decodes.
 
-    The U-Net sees the counts of the carried phases and a mask channel that is 1 on the sites where particles may walk;
-    the zero padding of its convolutions then shows it where the walls are, at no cost. The condition is
-    log s and the mean count of each phase.
+    The U-Net sees the counts of the carried phases and a mask channel: 1 on the sites where particles may walk, -1
+    where they are frozen; the zero padding of its convolutions then shows it where the image ends, at no cost. The
+    condition is log s and the mean count of each phase where it may walk.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -43,26 +43,34 @@ class UndoNet(nn.Module):
         outputs = self.phases * 2 * config.ndim + len(config.phases)
         self.unet = UNet(config.ndim, inputs, outputs, DOSE_FEATURES + self.phases, config.architecture)
 
-    def forward(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> Prediction:
-        """Predictions for counts (B, C, *L) at doses (B,)."""
+    def forward(self, counts: torch.Tensor, dose: torch.Tensor, walkable: torch.Tensor, periodic: bool) -> Prediction:
+        """Predictions for counts (B, C, *L), those of frozen particles included, at doses (B,).
+
+        Args:
+            walkable: bool (B, *L), or (1, *L) for all images.
+        """
         counts = counts.float()
-        mean = counts.flatten(2).mean(2)  # (B, C)
-        field = torch.cat([counts - mean[(..., *(None,) * lattice.ndim)], torch.ones_like(counts[:, :1])], dim=1)
+        inside = walkable[:, None].float().expand(len(counts), -1, *counts.shape[2:])  # (B, 1, *L)
+        mean = (counts * inside).flatten(2).sum(2) / inside.flatten(2).sum(2)  # (B, C)
+        field = torch.cat([counts - mean[(..., *(None,) * self.config.ndim)], 2 * inside - 1], dim=1)
         condition = torch.cat([self._dose_features(dose), mean], dim=1)
-        padded, crop, ring = pad(field, self.config.architecture.multiple, lattice.boundary == "periodic")
+        padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
         out = self.unet(padded, condition, ring)[(..., *crop)].float()
         rates, logits = out.split([out.shape[1] - len(self.config.phases), len(self.config.phases)], dim=1)
-        rates = rates.unflatten(1, (self.phases, lattice.directions))
+        rates = rates.unflatten(1, (self.phases, 2 * self.config.ndim))
         return Prediction(rates / torch.sqrt(1 + 2 * per_image(dose, rates)), logits)
 
     def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.reverse`."""
-        log_ratio = self(counts, dose, lattice).log_ratio
+        log_ratio = self._on(counts, dose, lattice).log_ratio
         return per_image(dose, log_ratio) * torch.exp(log_ratio) * lattice.open_bonds(counts.device)
 
     def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """Probability of every phase at every site of the clean image, float64 (B, K, *L)."""
-        return self(counts, dose, lattice).logits.double().softmax(1)
+        return self._on(counts, dose, lattice).logits.double().softmax(1)
+
+    def _on(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> Prediction:
+        return self(counts, dose, lattice.walkable(counts.device)[None], lattice.boundary == "periodic")
 
     def _dose_features(self, dose: torch.Tensor) -> torch.Tensor:
         """Smooth features (B, 8) of log s."""

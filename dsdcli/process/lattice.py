@@ -55,6 +55,14 @@ class Lattice:
         site = site % (2 * side)
         return torch.where(site >= side, 2 * side - 1 - site, site)
 
+    def move(self, site: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """Positions (P, d) after ``step`` (P, d) hops along every axis."""
+        return self.fold(site + step)
+
+    def walkable(self, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Where particles may be: bool (*L)."""
+        return torch.ones(self.shape, dtype=torch.bool, device=device)
+
     def open_bonds(self, device: torch.device | str = "cpu") -> torch.Tensor:
         """Which hops are possible, for every direction and site: bool (2d, *L), False towards a wall."""
         bonds = torch.ones(self.directions, *self.shape, dtype=torch.bool, device=device)

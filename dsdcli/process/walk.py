@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 
@@ -103,6 +104,49 @@ def undo_counts(now: Particles, start: Particles, dose: torch.Tensor, lattice: L
     return torch.stack(rates, dim=-1) * dose.to(torch.float64)[now.image, None] * bonds
 
 
+def forward(
+    start: Particles, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator
+) -> tuple[Particles, torch.Tensor]:
+    """Exact forward draw at any dose (B,) and its undo counts (P, 2d), on a whole lattice or in a hole.
+
+    A box walks as a lattice of its own; any other hole in the eigenbasis of its graph Laplacian (method.md, section 8),
+    whose cost grows with the square of its sites.
+    """
+    if not isinstance(lattice, Hole):
+        now = diffuse(start, dose, lattice, generator)
+        return now, undo_counts(now, start, dose, lattice)
+    if lattice.box is not None:
+        low, sides = lattice.box
+        corner = torch.tensor(low, device=start.site.device)
+        inner = replace(start, site=start.site - corner)
+        now, undo = forward(inner, dose, Lattice(sides), generator)
+        return replace(now, site=now.site + corner), undo
+    row = hole_kernel(start, dose, lattice)
+    ladder = row.cumsum(1)
+    u = torch.rand(len(row), 1, generator=generator, device=row.device, dtype=row.dtype) * ladder[:, -1:]
+    at = torch.searchsorted(ladder, u, right=True).clamp_max(row.shape[1] - 1)  # (P, 1)
+    inside = lattice.walkable(row.device).flatten().nonzero()[:, 0]  # (n,)
+    now = replace(start, site=lattice.unravel(inside[at[:, 0]]))
+    rates = []
+    for axis, side in enumerate(lattice.shape):
+        for sign in (1, -1):
+            beside = now.site.clone()
+            beside[:, axis] = (beside[:, axis] + sign) % side
+            there = torch.searchsorted(inside, lattice.ravel(beside)).clamp_max(len(inside) - 1)
+            rates.append(row.gather(1, there[:, None]) / row.gather(1, at).clamp_min(1e-300))
+    bonds = lattice.open_bonds(row.device).flatten(1)[:, lattice.ravel(now.site)].T
+    return now, torch.cat(rates, dim=1) * dose.to(torch.float64)[now.image, None] * bonds
+
+
+def hole_kernel(start: Particles, dose: torch.Tensor, hole: Hole) -> torch.Tensor:
+    """Probability of every site of a hole, in row-major order, for particles after doses (B,): float64 (P, n)."""
+    value, vector = (t.to(start.site.device) for t in hole.modes)
+    number = hole.walkable(start.site.device).flatten().cumsum(0) - 1
+    weight = vector[number[hole.ravel(start.site)]]  # (P, n modes)
+    decay = torch.exp(-dose.to(torch.float64)[:, None] * value)  # (B, n)
+    return (weight * decay[start.image] @ vector.T).clamp_min(0)  # rounding leaves -1e-17 where it is nil
+
+
 def leap(
     now: Particles,
     drift: torch.Tensor,
@@ -110,7 +154,7 @@ def leap(
     lattice: Lattice,
     generators: Sequence[torch.Generator],
 ) -> Particles:
-    """Every particle hops many times in each direction at once; walls reflect or wrap.
+    """Every particle hops many times in each direction at once; walls reflect or wrap, closed bonds reflect.
 
     Directed hops are rounded at random to a neighbouring whole number, which keeps their mean and has the least
     variance; undirected ones are Poisson, as in the process itself. Both become the exact process as leaps grow short.
@@ -130,4 +174,23 @@ def leap(
         parts = zip(shuffle.split(sizes), generators, strict=True)
         hops += torch.cat([torch.poisson(mean, generator=g) for mean, g in parts])
     hops = hops.view(-1, lattice.ndim, 2)
-    return replace(now, site=lattice.fold(now.site + (hops[..., 0] - hops[..., 1]).to(torch.int64)))
+    return replace(now, site=lattice.move(now.site, (hops[..., 0] - hops[..., 1]).to(torch.int64)))
+
+
+def hop(
+    now: Particles, probability: torch.Tensor, lattice: Lattice, generators: Sequence[torch.Generator]
+) -> Particles:
+    """Every particle hops once at most, with ``probability`` (P, 2d) of each direction.
+
+    Args:
+        probability: non-negative, summing to at most 1 for each particle, 0 across closed bonds.
+        generators: one for each image of the batch, on the device of ``probability``.
+    """
+    sizes = now.per_image(len(generators))
+    noise = [
+        torch.rand(n, 1, generator=g, device=g.device, dtype=torch.float64)
+        for n, g in zip(sizes, generators, strict=True)
+    ]
+    chosen = torch.searchsorted(probability.double().cumsum(1), torch.cat(noise), right=True)  # (P, 1), 2d: none
+    hops = torch.nn.functional.one_hot(chosen[:, 0], lattice.directions + 1)[:, :-1].view(-1, lattice.ndim, 2)
+    return replace(now, site=lattice.fold(now.site + hops[..., 0] - hops[..., 1]))

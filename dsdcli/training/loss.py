@@ -1,13 +1,14 @@
 """What training minimises: the process likelihood in terms of undo counts, and the entropy of the clean image."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import diffuse, place, undo_counts
+from dsdcli.process.walk import forward, place
 
 
 def one_hot(images: torch.Tensor, carried: tuple[int, ...]) -> torch.Tensor:
@@ -34,33 +35,80 @@ class Losses:
         return self.undo + self.clean
 
 
-def losses(
-    model: UndoNet, images: torch.Tensor, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator
-) -> Losses:
-    """Draw the forward walk of a batch and judge the network on it.
+@dataclass(frozen=True)
+class Walked:
+    """Images after their forward walk, and what the network should say of them; `join` puts several together.
 
-    Args:
+    Attributes:
         images: phase indices (B, *L).
+        counts: of walking and frozen particles, int64 (B, C, *L).
         dose: (B,) float64.
-        generator: draws the forward walk, on the device of the images.
+        walkable: bool (B, *L).
+        walking: counts of the particles that could hop in each direction, int64 (B, C, 2d, *L).
+        ratio: sum of h / s over the particles of a site, float32 (B, C, 2d, *L).
+        floor: (B,) what the best prediction leaves of the divergence, float64.
+        particles: (B,) number of walking particles.
     """
-    start = place(one_hot(images, model.config.carried))
-    now = diffuse(start, dose, lattice, generator)
-    counts = now.occupancy(lattice, len(images), model.phases)  # (B, C, *L)
-    ratio = undo_counts(now, start, dose, lattice) / dose[now.image, None]  # (P, 2d), h / s
-    log_hat, logits = model(counts, dose, lattice)  # (B, C, 2d, *L), (B, K, *L)
 
-    # Summed over the particles of a site, so that everything below is dense: no gather in the backward pass.
-    where = (now.image * model.phases + now.phase) * lattice.sites + lattice.ravel(now.site)
-    summed = torch.zeros(counts.numel(), lattice.directions, device=images.device)
-    summed.index_add_(0, where, ratio.float())
-    summed = summed.view(*counts.shape[:2], lattice.sites, -1).movedim(-1, 2).reshape(log_hat.shape)
-    possible = counts.unsqueeze(2) * lattice.open_bonds(images.device)  # (B, C, 2d, *L)
-    per_image = (possible * torch.exp(log_hat) - summed * log_hat).flatten(1).sum(1)
-    floor = (torch.xlogy(ratio, ratio) - ratio).sum(1) * dose[now.image]
-    particles = max(len(now), 1)
-    undo = ((dose.float() * per_image).sum() + floor.sum().float()) / particles
+    images: torch.Tensor
+    counts: torch.Tensor
+    dose: torch.Tensor
+    walkable: torch.Tensor
+    walking: torch.Tensor
+    ratio: torch.Tensor
+    floor: torch.Tensor
+    particles: torch.Tensor
 
-    entropy = F.cross_entropy(logits, images.long(), reduction="none").flatten(1).sum(1)  # (B,)
-    clean = (entropy / (1 + dose.float())).sum() / particles
+    @classmethod
+    def draw(
+        cls,
+        images: torch.Tensor,
+        carried: tuple[int, ...],
+        dose: torch.Tensor,
+        lattice: Lattice,
+        generator: torch.Generator,
+    ) -> "Walked":
+        """Let the particles of the images walk on the lattice, or in the hole that it is; all others are frozen.
+
+        Args:
+            images: phase indices (B, *L).
+            generator: draws the walk, on the device of the images.
+        """
+        walkable = lattice.walkable(images.device)
+        clean = one_hot(images, carried)  # (B, C, *L)
+        start = place(clean & walkable)
+        now, undo = forward(start, dose, lattice, generator)
+        counts = now.occupancy(lattice, len(images), len(carried))
+        ratio = undo / dose[now.image, None]  # (P, 2d), h / s
+        # Summed over the particles of a site, so that the loss is dense: no gather in the backward pass.
+        where = (now.image * len(carried) + now.phase) * lattice.sites + lattice.ravel(now.site)
+        summed = torch.zeros(counts.numel(), lattice.directions, device=images.device)
+        summed.index_add_(0, where, ratio.float())
+        summed = summed.view(*counts.shape[:2], lattice.sites, -1).movedim(-1, 2)
+        floor = torch.zeros(len(images), dtype=torch.float64, device=images.device)
+        floor.index_add_(0, now.image, (torch.xlogy(ratio, ratio) - ratio).sum(1))
+        return cls(
+            images,
+            counts + (clean & ~walkable),
+            dose,
+            walkable.expand(len(images), *lattice.shape),
+            counts.unsqueeze(2) * lattice.open_bonds(images.device),
+            summed.reshape(*counts.shape[:2], lattice.directions, *lattice.shape),
+            floor * dose,
+            torch.bincount(now.image, minlength=len(images)),
+        )
+
+    @classmethod
+    def join(cls, parts: "Sequence[Walked]") -> "Walked":
+        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+
+def losses(model: UndoNet, walked: Walked, periodic: bool) -> Losses:
+    """Judge the network on images that have walked."""
+    log_hat, logits = model(walked.counts, walked.dose, walked.walkable, periodic)  # (B, C, 2d, *L), (B, K, *L)
+    particles = walked.particles.sum().clamp_min(1)
+    per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
+    undo = ((walked.dose.float() * per_image).sum() + walked.floor.sum().float()) / particles
+    entropy = F.cross_entropy(logits, walked.images.long(), reduction="none") * walked.walkable  # (B, *L)
+    clean = (entropy.flatten(1).sum(1) / (1 + walked.dose.float())).sum() / particles
     return Losses(undo, clean)

@@ -18,6 +18,7 @@ class TrainSettings:
         lr: peak learning rate of AdamW.
         ema: decay of the averaged weights, the ones that are used.
         precision: arithmetic of the network; bfloat16 means autocast with float32 weights.
+        holes: share of the crops that walk in a hole instead of whole, so that one model generates and in-paints.
         validate_every: steps between validations, checkpoints and sample sheets.
     """
 
@@ -33,6 +34,7 @@ class TrainSettings:
     ema: float = 0.999
     warmup: int = 100
     dose_min: float = 0.05
+    holes: float = 0.5
     validate_every: int = 500
 
     def __post_init__(self) -> None:

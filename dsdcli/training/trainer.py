@@ -13,12 +13,14 @@ import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.errors import DataError, UsageError
 from dsdcli.network.checkpoint import load_tensors, save_tensors
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.lattice import Lattice
-from dsdcli.training.loss import losses
+from dsdcli.training.holes import Holes
+from dsdcli.training.loss import Walked, losses
 from dsdcli.training.settings import TrainSettings
 
 STATE = "state.safetensors"
@@ -51,12 +53,27 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.lr, weight_decay=0.01, betas=(0.9, 0.99)
         )
+        self.holes = Holes(self.lattice, settings.seed)
         self.rng = np.random.default_rng(settings.seed)
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.step = 0
         self.seconds = 0.0
         self.best = math.inf
         self.recent: deque[float] = deque(maxlen=100)
+
+    def start_from(self, model: UndoNet) -> None:
+        """Begin with the weights of another model instead of random ones.
+
+        Raises:
+            UsageError: the two differ in architecture, dimension or number of phases.
+        """
+        for network in (self.model, self.average):
+            try:
+                network.load_state_dict(model.state_dict())
+            except RuntimeError as error:
+                raise UsageError(
+                    "the model to start from has another preset, dimension or number of phases than this run"
+                ) from error
 
     def run(self) -> Iterator[Report]:
         """Train to the end of the settings, one report a step; may be left at any report and resumed from `save`."""
@@ -99,10 +116,9 @@ class Trainer:
         """
         s = self.settings
         crops = self.dataset.crops("train", s.batch, s.size, self.rng, augment=True)
-        images = torch.from_numpy(crops).to(self.device)
-        dose = stratified_log_doses(s.batch, s.dose_min, self.model.config.dose_max, self.generator)
+        walked = self.walk(crops, self.rng, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            loss = losses(self.model, images, dose, self.lattice, self.generator).total
+            loss = losses(self.model, walked, s.boundary == "periodic").total
         value = loss.item()
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss became {value} at step {self.step}")
@@ -117,19 +133,30 @@ class Trainer:
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return value
 
+    def walk(self, crops: np.ndarray, rng: np.random.Generator, generator: torch.Generator) -> Walked:
+        """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing."""
+        config = self.model.config
+        parts, done = [], 0
+        for number, domain in self.holes.draw(len(crops), self.settings.holes, rng):
+            images = torch.from_numpy(crops[done : done + number]).to(self.device)
+            high = max(min(config.dose_max, domain.mixing_dose()), 2 * config.dose_min)
+            dose = stratified_log_doses(number, config.dose_min, high, generator)
+            parts.append(Walked.draw(images, config.carried, dose, domain, generator))
+            done += number
+        return Walked.join(parts)
+
     @torch.no_grad()
     def validate(self) -> float:
-        """Loss of the averaged weights on held-out crops, with the same crops, doses and walks every time."""
+        """Loss of the averaged weights on held-out crops, with the same crops, holes, doses and walks every time."""
         s = self.settings
-        crops = self.dataset.crops("heldout", VALIDATION_CROPS, s.size, np.random.default_rng(0))
+        rng = np.random.default_rng(0)
+        crops = self.dataset.crops("heldout", VALIDATION_CROPS, s.size, rng)
         generator = torch.Generator(self.device).manual_seed(0)
-        dose = stratified_log_doses(VALIDATION_CROPS, s.dose_min, self.model.config.dose_max, generator)
         total = 0.0
         block = 4 * s.batch  # what fits with gradients fits more than four times without
         for i in range(0, VALIDATION_CROPS, block):
-            images = torch.from_numpy(crops[i : i + block]).to(self.device)
-            judged = losses(self.average, images, dose[i : i + block], self.lattice, generator)
-            total += judged.total.item() * len(images)
+            walked = self.walk(crops[i : i + block], rng, generator)
+            total += losses(self.average, walked, s.boundary == "periodic").total.item() * len(walked.images)
         return total / VALIDATION_CROPS
 
     def save(self, folder: Path) -> None:
@@ -157,8 +184,6 @@ class Trainer:
             DataError: the state is truncated or damaged, or belongs to another architecture.
         """
         from safetensors import safe_open
-
-        from dsdcli.errors import DataError
 
         tensors = load_tensors(folder / STATE)
         with safe_open(folder / STATE, "pt") as file:
