@@ -123,11 +123,16 @@ class Hole(Lattice):
         return coo_array((np.ones(len(ends[0])), ends), shape=(int(self.mask.sum()),) * 2).tocsr()
 
     @cached_property
-    def modes(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Decay rates (n,) and modes (n, n), one a column, of the graph Laplacian of the n sites, float64."""
+    def laplacian(self):
+        """Graph Laplacian of the n sites, degrees on the diagonal: sparse (n, n), float64."""
         from scipy.sparse.csgraph import laplacian
 
-        value, vector = torch.linalg.eigh(torch.from_numpy(laplacian(self._adjacency).toarray()))
+        return laplacian(self._adjacency).tocsr()
+
+    @cached_property
+    def modes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Decay rates (n,) and modes (n, n), one a column, of the graph Laplacian of the n sites, float64."""
+        value, vector = torch.linalg.eigh(torch.from_numpy(self.laplacian.toarray()))
         return value.clamp_min(0), vector
 
     def mixing_dose(self) -> float:
@@ -143,17 +148,15 @@ class Hole(Lattice):
         """Decay rate of the slowest mode of any part, infinite if no particle can hop."""
         if self.box is not None:
             return 2 - 2 * math.cos(math.pi / max(self.box[1])) if max(self.box[1]) > 1 else math.inf
-        from scipy.sparse.csgraph import laplacian
         from scipy.sparse.linalg import eigsh
 
-        operator = laplacian(self._adjacency).tocsr()
         label = self.parts[self.mask]
         slowest = math.inf
         for part in range(1, label.max() + 1):
             member = np.flatnonzero(label == part)
             if len(member) < 2:
                 continue
-            own = operator[member][:, member]
+            own = self.laplacian[member][:, member]
             if len(member) <= DENSE_SITES:
                 rate = np.linalg.eigvalsh(own.toarray())[1]
             else:

@@ -3,8 +3,10 @@
 import math
 
 import torch
+from scipy.sparse.linalg import expm_multiply
 
-from dsdcli.process.lattice import Boundary
+from dsdcli.process.hole import Hole
+from dsdcli.process.lattice import Boundary, Lattice
 
 
 def axis_kernel(side: int, boundary: Boundary, dose: torch.Tensor) -> torch.Tensor:
@@ -32,3 +34,18 @@ def axis_kernel(side: int, boundary: Boundary, dose: torch.Tensor) -> torch.Tens
         offset = torch.arange(side, device=dose.device)
         kernel = ring[:, (offset[:, None] - offset) % side]
     return kernel.clamp_min(0)  # rounding leaves -1e-17 where the probability is nil
+
+
+def smooth(field: torch.Tensor, dose: float, lattice: Lattice) -> torch.Tensor:
+    """Mean of a field (..., *L) after a walk of one dose: exp(s Lap) along every axis, or on the graph of a hole."""
+    if isinstance(lattice, Hole):
+        inside = lattice.walkable(field.device)
+        walked = expm_multiply(-dose * lattice.laplacian, field[..., inside].flatten(0, -2).T.cpu().numpy())
+        result = torch.zeros_like(field)
+        result[..., inside] = torch.from_numpy(walked.T).to(field).unflatten(0, field.shape[: -lattice.ndim])
+        return result
+    at = torch.tensor([dose], dtype=torch.float64, device=field.device)
+    first = field.ndim - lattice.ndim
+    for axis, side in enumerate(lattice.shape, first):
+        field = torch.movedim(field.movedim(axis, -1) @ axis_kernel(side, lattice.boundary, at)[0], -1, axis)
+    return field

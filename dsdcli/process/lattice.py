@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import torch
 
 from dsdcli.errors import UsageError
@@ -62,6 +63,11 @@ class Lattice:
     def walkable(self, device: torch.device | str = "cpu") -> torch.Tensor:
         """Where particles may be: bool (*L)."""
         return torch.ones(self.shape, dtype=torch.bool, device=device)
+
+    @property
+    def parts(self) -> np.ndarray:
+        """Parts that cannot exchange particles, int64 (*L): 1, 2, ...; 0 where there are none."""
+        return np.ones(self.shape, np.int64)
 
     def open_bonds(self, device: torch.device | str = "cpu") -> torch.Tensor:
         """Which hops are possible, for every direction and site: bool (2d, *L), False towards a wall."""

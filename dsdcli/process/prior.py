@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from dsdcli.process.kernel import axis_kernel
+from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Boundary, Lattice
 
 
@@ -50,7 +50,7 @@ def slow_waves(
     """Random expected counts at ``dose`` of images whose long waves have the integral range ``correlation``.
 
     White noise of that strength, smoothed by the forward walk: only waves that survive the dose remain. Where none
-    does, the result is uniform.
+    does, the result is uniform. The total of every part of the lattice is that of its fractions.
 
     Args:
         fractions: volume fractions (B, C) of the carried phases.
@@ -66,8 +66,8 @@ def slow_waves(
     white = [torch.randn(shape, generator=g, device=device, dtype=torch.float64) for g in generators]
     strength = (fractions * (1 - fractions)).sqrt()
     waves = (strength[..., None] * (root @ torch.stack(white))).unflatten(-1, lattice.shape)  # (B, C, *L)
-    waves = waves - waves.flatten(2).mean(2)[(..., *(None,) * lattice.ndim)]  # the totals are fixed
-    at = torch.tensor([dose], dtype=torch.float64, device=device)
-    for axis, side in enumerate(lattice.shape):
-        waves = torch.movedim(waves.movedim(2 + axis, -1) @ axis_kernel(side, lattice.boundary, at)[0], -1, 2 + axis)
-    return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0)
+    for part in range(1, lattice.parts.max() + 1):
+        member = torch.from_numpy(lattice.parts == part).to(device)
+        waves[..., member] -= waves[..., member].mean(-1, keepdim=True)  # the totals are fixed
+    waves = smooth(waves, dose, lattice)
+    return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0) * lattice.walkable(device)

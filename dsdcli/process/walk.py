@@ -1,7 +1,7 @@
 """Particles and the only functions that move them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -32,9 +32,21 @@ class Particles:
         flat = (self.image * phases + self.phase) * lattice.sites + lattice.ravel(self.site)
         return torch.bincount(flat, minlength=images * phases * lattice.sites).view(images, phases, *lattice.shape)
 
+    @classmethod
+    def join(cls, groups: "Sequence[Particles]", phases: int) -> "Particles":
+        """All particles of several groups on the same images, sorted as one."""
+        image, phase, site = (torch.cat([getattr(g, f.name) for g in groups]) for f in fields(cls))
+        order = torch.argsort(image * phases + phase, stable=True)
+        return cls(image[order], phase[order], site[order])
+
     def per_image(self, images: int) -> list[int]:
         """Number of particles of each image."""
         return torch.bincount(self.image, minlength=images).tolist()
+
+
+def one_hot(images: torch.Tensor, carried: tuple[int, ...]) -> torch.Tensor:
+    """Phase indices (B, *L) -> bool (B, C, *L), one channel for each carried phase."""
+    return torch.stack([images == phase for phase in carried], dim=1)
 
 
 def place(carried: torch.Tensor) -> Particles:

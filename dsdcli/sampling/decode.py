@@ -14,7 +14,8 @@ class Decoded:
 
     Attributes:
         image: phase index of every site, uint8 (*L).
-        forced: share of all sites that did not get their most probable phase, because the totals had to be met.
+        forced: share of the sites (of a hole: those in it) that did not get their most probable phase, because the
+            totals had to be met.
         overlap: share of the particles that shared their site with another.
         far: share of the carried voxels that lie where neither the site nor a neighbour held a particle of theirs.
     """
@@ -25,27 +26,40 @@ class Decoded:
     far: float
 
 
-def decode(clean: np.ndarray, occupied: np.ndarray, totals: np.ndarray, background: int, lattice: Lattice) -> Decoded:
-    """The most probable segmented image with exactly the wanted totals.
+def decode(
+    clean: np.ndarray,
+    occupied: np.ndarray,
+    totals: np.ndarray,
+    background: int,
+    lattice: Lattice,
+    around: np.ndarray | None = None,
+) -> Decoded:
+    """The most probable segmented image with exactly the wanted totals in every part of the lattice.
 
     Chooses one phase per site so that the summed probability, the expected number of right voxels, is the largest
     possible. For two phases these are the N sites that are the most probable.
 
     Args:
         clean: probability of every phase and site, float64 (K, *L).
-        occupied: particles n(x, c) of the carried phases (C, *L), C = K - 1.
-        totals: voxels of every phase (K,), summing to the number of sites.
+        occupied: walking particles n(x, c) of the carried phases (C, *L), C = K - 1.
+        totals: voxels of every phase in every part of the lattice (R, K).
         background: index of the phase that is not carried.
+        around: phase indices (*L) of which all that lies outside the hole is kept.
     """
-    score = clean.reshape(len(totals), -1)
-    image = assign(score, totals)
+    image = np.zeros(lattice.shape, np.uint8) if around is None else around.astype(np.uint8)
+    forced = 0
+    for part, wanted in enumerate(totals, 1):
+        inside = lattice.parts == part
+        score = clean[:, inside]  # (K, S)
+        image[inside] = chosen = assign(score, wanted)
+        forced += int((chosen != score.argmax(0)).sum())
+    inside = lattice.parts > 0
     far = 0
-    for channel, phase in zip(occupied, np.delete(np.arange(len(totals)), background), strict=True):
-        far += int(((image == phase) & ~_with_neighbours(channel > 0, lattice).ravel()).sum())
+    for channel, phase in zip(occupied, np.delete(np.arange(len(clean)), background), strict=True):
+        far += int((inside & (image == phase) & ~_with_neighbours(channel > 0, lattice)).sum())
     particles = max(1, int(occupied.sum()))
     overlap = int(np.maximum(occupied.sum(0) - 1, 0).sum()) / particles
-    forced = float((image != score.argmax(0)).mean())
-    return Decoded(image.astype(np.uint8).reshape(lattice.shape), forced, overlap, far / particles)
+    return Decoded(image, forced / int(inside.sum()), overlap, far / particles)
 
 
 def _with_neighbours(held: np.ndarray, lattice: Lattice) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
-from dsdcli.process.walk import scatter
+from dsdcli.process.walk import Particles, one_hot, scatter
 from dsdcli.sampling.decode import Decoded, decode
 from dsdcli.sampling.reverse import Fields, SamplerSettings, reverse
 
@@ -46,29 +46,42 @@ def generate(
     settings: SamplerSettings,
     seed: int,
     batch: int,
+    around: np.ndarray | None = None,
 ) -> Iterator[Progress]:
     """Draw one image for every row of ``totals``, with exactly these voxels of each phase.
 
-    Image i depends on (seed, i) and on its totals, not on ``batch``.
+    Image i depends on (seed, i) and on its totals, not on ``batch``. In a hole everything else is frozen.
 
     Args:
         model: on the device to compute on.
-        totals: int64 (n, K), every row summing to the sites of the lattice.
+        totals: int64 (n, K), or (n, R, K) for each of the R parts of a hole; every row sums to the sites of its part.
+        lattice: all of it, or the `Hole` to fill.
+        around: phase indices (*L) of the image that has the hole.
     """
     config = model.config
     device = next(model.parameters()).device
     spectrum = torch.tensor(config.integral_range, dtype=torch.float64)
-    undo, clean = in_blocks(model.undo), in_blocks(model.clean)
+    frozen = torch.zeros(model.phases, *lattice.shape, dtype=torch.int64, device=device)
+    start = config.dose_max
+    if around is not None:
+        frozen += one_hot(torch.from_numpy(around)[None], config.carried)[0].to(device) & ~lattice.walkable(device)
+        start = max(min(start, lattice.mixing_dose()), settings.dose_end)
+    totals = totals.reshape(len(totals), -1, len(config.phases))
+    undo, clean = _with(frozen, in_blocks(model.undo)), _with(frozen, in_blocks(model.clean))
+    parts = torch.from_numpy(lattice.parts).to(device)
     batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]
     per_batch = settings.evaluations
     done, total = 0, per_batch * len(batches)
     for indices in batches:
         wanted = totals[indices.start : indices.stop]
         generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in indices]
-        counts = torch.from_numpy(wanted[:, config.carried]).to(device)
-        waves = slow_waves(counts / lattice.sites, spectrum, config.dose_max, lattice, generators)
-        walkers = scatter(counts, lattice, generators, waves)
-        for state in reverse(walkers, model.phases, undo, lattice, config.dose_max, settings, generators):
+        counts = torch.from_numpy(wanted[..., config.carried]).to(device)  # (B, R, C)
+        waves = slow_waves(counts.sum(1) / (parts > 0).sum(), spectrum, start, lattice, generators)
+        walkers = Particles.join(
+            [scatter(counts[:, r], lattice, generators, waves * (parts == r + 1)) for r in range(counts.shape[1])],
+            model.phases,
+        )
+        for state in reverse(walkers, model.phases, undo, lattice, start, settings, generators):
             walkers = state
             done += 1
             yield Progress(done, total)
@@ -79,11 +92,16 @@ def generate(
         probability = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
         occupied = occupied.cpu().numpy()
         images = tuple(
-            (i, decode(probability[j], occupied[j], wanted[j], config.background, lattice))
+            (i, decode(probability[j], occupied[j], wanted[j], config.background, lattice, around))
             for j, i in enumerate(indices)
         )
         done += 1
         yield Progress(done, total, images)
+
+
+def _with(frozen: torch.Tensor, fields: Fields) -> Fields:
+    """The same fields for counts that lack the frozen particles."""
+    return lambda counts, dose, lattice: fields(counts + frozen, dose, lattice)
 
 
 def in_blocks(function: Fields) -> Fields:

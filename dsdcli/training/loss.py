@@ -8,12 +8,7 @@ import torch.nn.functional as F
 
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import forward, place
-
-
-def one_hot(images: torch.Tensor, carried: tuple[int, ...]) -> torch.Tensor:
-    """Phase indices (B, *L) -> bool (B, C, *L), one channel for each carried phase."""
-    return torch.stack([images == phase for phase in carried], dim=1)
+from dsdcli.process.walk import forward, one_hot, place
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from dsdcli.network.checkpoint import CONFIG, read_config, save_config, save_ten
 from dsdcli.network.config import ModelConfig, preset
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range
+from dsdcli.process.walk import one_hot
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
-from dsdcli.training.loss import one_hot
 from dsdcli.training.settings import TrainSettings
 from dsdcli.training.trainer import STATE, Report, Trainer
 
