@@ -52,7 +52,7 @@ def resolve_counts(
     if not free and len(fractions) == len(phases) and abs(math.fsum(fractions.values()) - 1) < 1e-6:
         # Fractions that add up to one can miss the total by a voxel or two when each is rounded on its own.
         exact = np.array([fractions[phase.name] for phase in phases]) * sites
-        return _largest_remainder(exact / exact.sum(), sites)
+        return largest_remainder(exact / exact.sum(), sites)
     if rest < 0 or (rest > 0 and not free):
         total = sites - rest
         raise UsageError(
@@ -62,11 +62,11 @@ def resolve_counts(
     if free:
         share = np.array([typical[i] for i in free], float)
         share = share / share.sum() if share.sum() > 0 else np.full(len(free), 1 / len(free))
-        result[free] = _largest_remainder(share, rest)
+        result[free] = largest_remainder(share, rest)
     return result
 
 
-def _largest_remainder(share: np.ndarray, total: int) -> np.ndarray:
+def largest_remainder(share: np.ndarray, total: int) -> np.ndarray:
     """Whole numbers in proportion to ``share`` that add up to ``total``."""
     exact = share * total
     whole = np.floor(exact).astype(np.int64)

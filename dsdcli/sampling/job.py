@@ -1,9 +1,10 @@
 """A generation job from request to files: the samples, their sheet and the audit record."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
-from dsdcli.data.samples import write_samples
+from dsdcli.data.phases import Phase
+from dsdcli.data.samples import AUDIT, write_samples
 from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import UsageError
 from dsdcli.files import together, write_json
@@ -19,6 +21,7 @@ from dsdcli.network.checkpoint import digest, load_model
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.counts import resolve_counts
+from dsdcli.sampling.decode import Decoded
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import Progress, generate, sample_seed
 from dsdcli.training.run import versions
@@ -121,27 +124,45 @@ def run_job(
                 "seed": sample_seed(job.seed, index),
                 "requested": dict(zip(names, totals[index].tolist(), strict=True)),
                 "achieved": dict(zip(names, achieved.tolist(), strict=True)),
-                "decoding": {
-                    "forced": round(decoded.forced, 6),
-                    "overlap": round(decoded.overlap, 6),
-                    "far": round(decoded.far, 6),
-                },
+                "decoding": decoding_record(decoded),
             }
         on_progress(state)
     seconds = time.monotonic() - began
     if any(sample["requested"] != sample["achieved"] for sample in samples):
         raise AssertionError("the decoding missed the requested counts")
-    audit = {
-        "format": "dsd-audit",
+    audit = audit_record(job, out, argv, seconds, config.phases, config.voxel_size, config.voxel_unit, samples)
+    write = partial(write_sheet, stack=stack[:SHEET_SAMPLES], phases=config.phases)
+    return write_all(out, stack, config.phases, audit, write)
+
+
+def decoding_record(decoded: Decoded) -> dict[str, float]:
+    """How far the decoding had to go, for an audit record."""
+    return {name: round(getattr(decoded, name), 6) for name in ("forced", "overlap", "far")}
+
+
+def audit_record(
+    job: Job,
+    out: Path,
+    argv: list[str],
+    seconds: float,
+    phases: Sequence[Phase],
+    voxel_size: float | None,
+    voxel_unit: str | None,
+    samples: list[dict[str, Any]],
+    **more: Any,
+) -> dict[str, Any]:
+    """All that is needed to repeat a job and to judge it."""
+    return {
+        "format": AUDIT,
         "command": argv,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "samples_file": out.name,
         "model": {"path": str(job.path), "digest": digest(job.path)},
-        "dataset": _dataset_of(job.path) or config.dataset,
-        "dataset_digest": config.dataset_digest,
-        "phases": [asdict(phase) for phase in config.phases],
-        "voxel_size": config.voxel_size,
-        "voxel_unit": config.voxel_unit,
+        "dataset": _dataset_of(job.path) or job.model.config.dataset,
+        "dataset_digest": job.model.config.dataset_digest,
+        "phases": [asdict(phase) for phase in phases],
+        "voxel_size": voxel_size,
+        "voxel_unit": voxel_unit,
         "size": list(job.lattice.shape),
         "boundary": job.lattice.boundary,
         "seed": job.seed,
@@ -150,15 +171,30 @@ def run_job(
         "device": str(next(job.model.parameters()).device),
         "seconds": round(seconds, 3),
         "versions": versions(),
+        **more,
         "samples": samples,
     }
+
+
+def write_all(
+    out: Path,
+    stack: np.ndarray,
+    phases: Sequence[Phase],
+    audit: dict[str, Any],
+    write_picture: Callable[[Path], None],
+) -> Written:
+    """Write samples, sheet and audit record side by side: all of them or none.
+
+    Raises:
+        DsdError: a file could not be written.
+    """
     sheet = out.with_suffix(".png")
     record = out.with_suffix(".json")
     with together(out.parent) as folder:
         if out != sheet:
             link = {"audit": record.name}
-            write_samples(folder / out.name, stack, config.phases, config.voxel_size, config.voxel_unit, link)
-        write_sheet(folder / sheet.name, stack[:SHEET_SAMPLES], config.phases)
+            write_samples(folder / out.name, stack, phases, audit["voxel_size"], audit["voxel_unit"], link)
+        write_picture(folder / sheet.name)
         write_json(folder / record.name, audit)
     return Written(out, sheet, record, audit)
 
