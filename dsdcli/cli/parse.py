@@ -1,4 +1,4 @@
-"""Reading option values that are more than one word: sizes, times, NAME=VALUE pairs."""
+"""Reading option values that are more than one word: sizes, batches, times, NAME=VALUE pairs."""
 
 import re
 
@@ -15,6 +15,19 @@ def parse_size(text: str) -> tuple[int, ...]:
     if len(parts) not in (2, 3) or not all(p.isdigit() and int(p) > 0 for p in parts):
         raise UsageError(f"cannot read the size '{text}'; write HxW (such as 64x64) or DxHxW")
     return tuple(int(p) for p in parts)
+
+
+def parse_batch(text: str) -> int | None:
+    """``auto`` -> None, ``64`` -> 64.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if text.lower() == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"cannot read the batch '{text}'; write auto, or a whole number from 1 on")
+    return int(text)
 
 
 def parse_duration(text: str) -> float:
@@ -49,3 +62,55 @@ def parse_pairs(option: str, texts: list[str], kind: type) -> dict[str, float] |
             raise UsageError(f"{option} names '{name}' twice")
         pairs[name] = number
     return pairs
+
+
+def parse_phase(text: str) -> tuple[str, int]:
+    """``pore=0`` -> ("pore", 0).
+
+    Raises:
+        UsageError: anything else.
+    """
+    name, _, label = text.rpartition("=")
+    try:
+        number = int(label)
+    except ValueError:
+        number = None
+    if not name.strip() or number is None:
+        raise UsageError(f"cannot read --phase '{text}'; write NAME=LABEL with the number in the image, like pore=0")
+    return name.strip(), number
+
+
+def parse_box(text: str) -> list[tuple[int, int]]:
+    """``10:50,20:60`` -> [(10, 50), (20, 60)].
+
+    Raises:
+        UsageError: anything else.
+    """
+    match = [re.fullmatch(r"\s*(\d+):(\d+)\s*", part) for part in text.split(",")]
+    if not all(match):
+        raise UsageError(f"cannot read --box '{text}'; write LOW:HIGH for each axis, like 10:50,20:60 (y, then x)")
+    return [(int(m[1]), int(m[2])) for m in match]
+
+
+def parse_disk(text: str) -> list[float]:
+    """``30,40,12`` -> [30.0, 40.0, 12.0].
+
+    Raises:
+        UsageError: anything else.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"cannot read --disk '{text}'; write Y,X,RADIUS in voxels, like 30,40,12") from None
+
+
+def parse_slice(text: str) -> tuple[int, int]:
+    """``120`` or ``z:120`` -> (0, 120), ``y:5`` -> (1, 5), ``x:7`` -> (2, 7).
+
+    Raises:
+        UsageError: anything else.
+    """
+    match = re.fullmatch(r"\s*(?:([zyx]):)?(\d+)\s*", text.lower())
+    if not match:
+        raise UsageError(f"cannot read --slice '{text}'; write the number of the plane, like 120, or y:120 across y")
+    return "zyx".index(match[1] or "z"), int(match[2])

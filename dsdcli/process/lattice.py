@@ -87,7 +87,11 @@ class Lattice:
 
     def unravel(self, flat: torch.Tensor) -> torch.Tensor:
         """Positions (P, d) of the flat indices (P,)."""
-        return torch.stack(torch.unravel_index(flat, self.shape), dim=-1)
+        site = []
+        for side in reversed(self.shape):  # torch.unravel_index would import half a second of symbolic algebra
+            site.append(flat % side)
+            flat = flat // side
+        return torch.stack(site[::-1], dim=-1)
 
     def mixing_dose(self) -> float:
         """Dose after which the slowest mode has decayed to exp(-2): all shorter waves are gone.

@@ -30,7 +30,8 @@ class Particles:
     def occupancy(self, lattice: Lattice, images: int, phases: int) -> torch.Tensor:
         """Counts n(x, c) as int64 (B, C, *L)."""
         flat = (self.image * phases + self.phase) * lattice.sites + lattice.ravel(self.site)
-        return torch.bincount(flat, minlength=images * phases * lattice.sites).view(images, phases, *lattice.shape)
+        counts = torch.zeros(images * phases * lattice.sites, dtype=torch.int64, device=flat.device)
+        return counts.scatter_add_(0, flat, torch.ones_like(flat)).view(images, phases, *lattice.shape)
 
     @classmethod
     def join(cls, groups: "Sequence[Particles]", phases: int) -> "Particles":
@@ -162,7 +163,7 @@ def hole_kernel(start: Particles, dose: torch.Tensor, hole: Hole) -> torch.Tenso
 def leap(
     now: Particles,
     drift: torch.Tensor,
-    shuffle: torch.Tensor,
+    shuffle: torch.Tensor | None,
     lattice: Lattice,
     generators: Sequence[torch.Generator],
 ) -> Particles:
@@ -174,7 +175,7 @@ def leap(
 
     Args:
         drift: (P, 2d) mean number of directed hops, non-negative.
-        shuffle: (P, 2d) mean number of undirected hops.
+        shuffle: (P, 2d) mean number of undirected hops; None for none at all.
         generators: one for each image of the batch, on the device of ``drift``.
     """
     sizes = now.per_image(len(generators))
@@ -182,7 +183,7 @@ def leap(
         torch.rand(n, drift.shape[1], generator=g, device=g.device) for n, g in zip(sizes, generators, strict=True)
     ]
     hops = torch.floor(drift + torch.cat(noise))
-    if shuffle.any():
+    if shuffle is not None:
         parts = zip(shuffle.split(sizes), generators, strict=True)
         hops += torch.cat([torch.poisson(mean, generator=g) for mean, g in parts])
     hops = hops.view(-1, lattice.ndim, 2)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 
@@ -15,7 +15,8 @@ from dsdcli.process.walk import Particles, leap
 
 
 class Fields(Protocol):
-    """Anything that gives fields (B, ..., *L), such as undo counts, for counts (B, C, *L) at doses (B,)."""
+    """Anything that gives fields (B, ..., *L) for counts (B, C, *L) at doses (B,), such as undo counts, which are 0
+    towards a wall."""
 
     def __call__(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor: ...
 
@@ -35,6 +36,8 @@ class SamplerSettings:
     eta: float = 0.0
     dose_end: float = 0.06
     rho: float = 7.0
+
+    name: ClassVar[str] = "trapezoidal"
 
     @property
     def evaluations(self) -> int:
@@ -72,27 +75,27 @@ def reverse(
         phases: number C of carried phases.
         generators: one per image.
     """
-    bonds = lattice.open_bonds(particles.site.device)
 
-    def rates(s: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Directed and undirected hops per unit of log-dose, (P, 2d) each."""
+    def means(s: float, span: float) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Mean numbers of directed and undirected hops over a span of log-dose, (P, 2d) each; None for no such hops."""
         counts = particles.occupancy(lattice, len(generators), phases)
         h = undo(counts, torch.full((len(generators),), s, dtype=torch.float64, device=counts.device), lattice)
-        flux = at_particles(torch.relu(h - s) * bonds, particles, lattice)
-        return flux, at_particles(settings.eta * h.clamp_max(s), particles, lattice)
+        h = at_particles(h, particles, lattice)
+        return torch.relu(h - s) * span, settings.eta * span * h.clamp_max(s) if settings.eta else None
 
     for now, then in pairwise(dose_grid(settings.steps, dose_max, settings.dose_end, settings.rho)):
         half = math.log(now / then) / 2
-        first, shuffle = rates(now)
-        particles = leap(particles, first * half, shuffle * half, lattice, generators)
+        first, shuffle = means(now, half)
+        particles = leap(particles, first, shuffle, lattice, generators)
         yield particles
-        second, shuffle = rates(math.sqrt(now * then))
-        particles = leap(particles, torch.relu(2 * second - first) * half, shuffle * half, lattice, generators)
+        second, shuffle = means(math.sqrt(now * then), half)
+        particles = leap(particles, torch.relu(2 * second - first), shuffle, lattice, generators)
         yield particles
 
 
 def at_particles(field: torch.Tensor, particles: Particles, lattice: Lattice) -> torch.Tensor:
     """Values (P, V) of a field (B, C, V, *L) at every particle's image, phase and site."""
-    flat = field.flatten(3).movedim(2, -1).flatten(0, 2)
-    index = (particles.image * field.shape[1] + particles.phase) * lattice.sites + lattice.ravel(particles.site)
-    return flat[index]
+    values = field.shape[2]
+    channel = (particles.image * field.shape[1] + particles.phase) * values
+    index = (channel[:, None] + torch.arange(values, device=field.device)) * lattice.sites
+    return torch.take(field, index + lattice.ravel(particles.site)[:, None])

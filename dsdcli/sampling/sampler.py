@@ -10,27 +10,24 @@ from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, one_hot, scatter
+from dsdcli.sampling.batch import in_blocks
+from dsdcli.sampling.cfl import CflSettings, cfl
 from dsdcli.sampling.decode import Decoded, decode
 from dsdcli.sampling.reverse import Fields, SamplerSettings, reverse
 
 TIE_BREAK = 1e-9  # random preference between equally probable sites, far below what a network resolves
 
 
-# Sites that the network takes at a time. Convolutions of another batch size may round differently, and one rounding
-# changes a random walk for good; so the batch size of the network depends on the lattice and the device alone.
-BLOCK_SITES = {"cpu": 2**15, "cuda": 2**20}
-SMALLEST_LATTICE = 2**10  # what smaller ones count as, since the network pads them
-
-
 @dataclass(frozen=True)
 class Progress:
     """State of `generate` after a network evaluation; ``finished`` holds (index, image) pairs as they come.
 
-    ``evaluations`` counts network evaluations of the whole job, each on a batch; ``total`` is what it will be.
+    ``evaluations`` counts network evaluations of the whole job, each on a batch; ``total`` is what it will be,
+    None where only the rates decide that.
     """
 
     evaluations: int
-    total: int
+    total: int | None
     finished: tuple[tuple[int, Decoded], ...] = ()
 
 
@@ -43,7 +40,7 @@ def generate(
     model: UndoNet,
     totals: np.ndarray,
     lattice: Lattice,
-    settings: SamplerSettings,
+    settings: SamplerSettings | CflSettings,
     seed: int,
     batch: int,
     around: np.ndarray | None = None,
@@ -70,8 +67,8 @@ def generate(
     undo, clean = _with(frozen, in_blocks(model.undo)), _with(frozen, in_blocks(model.clean))
     parts = torch.from_numpy(lattice.parts).to(device)
     batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]
-    per_batch = settings.evaluations
-    done, total = 0, per_batch * len(batches)
+    done, total = 0, settings.evaluations and settings.evaluations * len(batches)
+    walk_back = cfl if isinstance(settings, CflSettings) else reverse
     for indices in batches:
         wanted = totals[indices.start : indices.stop]
         generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in indices]
@@ -81,7 +78,7 @@ def generate(
             [scatter(counts[:, r], lattice, generators, waves * (parts == r + 1)) for r in range(counts.shape[1])],
             model.phases,
         )
-        for state in reverse(walkers, model.phases, undo, lattice, start, settings, generators):
+        for state in walk_back(walkers, model.phases, undo, lattice, start, settings, generators):
             walkers = state
             done += 1
             yield Progress(done, total)
@@ -102,18 +99,3 @@ def generate(
 def _with(frozen: torch.Tensor, fields: Fields) -> Fields:
     """The same fields for counts that lack the frozen particles."""
     return lambda counts, dose, lattice: fields(counts + frozen, dose, lattice)
-
-
-def in_blocks(function: Fields) -> Fields:
-    """``function`` (counts, dose, lattice), called on a fixed number of images at a time, filled up with empty ones."""
-
-    @torch.inference_mode()
-    def blockwise(counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-        block = max(1, BLOCK_SITES[counts.device.type] // max(lattice.sites, SMALLEST_LATTICE))
-        missing = -len(counts) % block
-        filled = torch.cat([counts, counts.new_zeros(missing, *counts.shape[1:])])
-        doses = torch.cat([dose, dose[:1].expand(missing)])
-        parts = [function(c, d, lattice) for c, d in zip(filled.split(block), doses.split(block), strict=True)]
-        return torch.cat(parts)[: len(counts)]
-
-    return blockwise
