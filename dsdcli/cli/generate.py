@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, progress, say, set_quiet
-from dsdcli.cli.parse import parse_pairs, parse_size
+from dsdcli.cli.parse import parse_batch, parse_pairs, parse_size
 from dsdcli.errors import UsageError
 
 
@@ -22,7 +22,7 @@ def generate(
     boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the samples: noflux, or periodic (opposite sides fit together). Default: as trained.", show_default=False)] = None,
     steps: Annotated[int, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes.")] = 31,
     eta: Annotated[float, typer.Option(metavar="X", min=0, help="Share of back-and-forth hops kept: 0 net flux, 1 the full process.")] = 0.0,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Samples computed at a time; changes memory and speed, not the samples.")] = 64,
+    batch: Annotated[str, typer.Option(metavar="N", help="Samples computed at a time; changes memory and speed, not the samples. auto: as many as suit the free memory.")] = "auto",
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed. Default: a new one, reported.", show_default=False)] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output: .tif, .h5, .npy, or .png for a sheet alone. Default: samples.tif here, or the next free samples-2.tif ...", show_default=False)] = None,
@@ -44,6 +44,7 @@ def generate(
     if like and (fractions or numbers):
         raise UsageError("--like draws the counts from real crops; leave out --porosity, --fraction and --counts")
     sides = parse_size(size) if size else None
+    at_a_time = parse_batch(batch)
 
     from dsdcli.data.samples import check_samples_name
     from dsdcli.discover import newest_run
@@ -68,7 +69,7 @@ def generate(
     from dsdcli.sampling.reverse import SamplerSettings
 
     target = pick_device(device)
-    job = Job.prepare(path, sides, boundary, SamplerSettings(steps=steps, eta=eta), seed, batch, target)
+    job = Job.prepare(path, sides, boundary, SamplerSettings(steps=steps, eta=eta), seed, at_a_time, target)
     totals = make_totals(job, number, fractions, numbers, like)
     if not (fractions or numbers or like):
         say("no phase requested: taking the volume fractions of the training images (see --porosity, --fraction)")

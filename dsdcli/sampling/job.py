@@ -15,11 +15,13 @@ from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import AUDIT, write_samples
 from dsdcli.data.sheet import write_sheet
+from dsdcli.device import free_memory
 from dsdcli.errors import UsageError
 from dsdcli.files import together, write_json
 from dsdcli.network.checkpoint import digest, load_model
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
+from dsdcli.sampling.batch import fitting_batch
 from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.decode import Decoded
 from dsdcli.sampling.reverse import SamplerSettings
@@ -48,10 +50,11 @@ class Job:
         boundary: str | None,
         settings: SamplerSettings,
         seed: int | None,
-        batch: int,
+        batch: int | None,
         device: torch.device,
     ) -> "Job":
-        """Load the model and check the request against it; ``None`` takes what the model was trained with.
+        """Load the model and check the request against it; ``None`` takes what the model was trained with, a new seed,
+        and as many samples at a time as suit the memory that is free.
 
         Raises:
             UsageError: a size of another dimension than the model's, or an unknown boundary.
@@ -65,6 +68,7 @@ class Job:
             raise UsageError(f"{path.name} is a {config.ndim}D model; give --size {wanted}")
         lattice = Lattice(size, boundary or config.boundary)
         chosen = seed if seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
+        batch = batch or fitting_batch(config, lattice, device, free_memory(device))
         return cls(path, model, lattice, settings, chosen, batch)
 
     def evaluations(self, number: int) -> int:
