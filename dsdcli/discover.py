@@ -28,6 +28,30 @@ def newest_run(folder: Path = Path("runs"), trained: bool = False) -> Path | Non
     return max(runs, key=lambda run: max(_age(path) for path in run.iterdir()), default=None)
 
 
+def choose_model(name: str | None) -> tuple[Path, str]:
+    """The model a user names, or by default the newest run under ./runs, else berea-2d; and what to say of the choice.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    from dsdcli.network.shipped import find_model
+
+    if name:
+        return find_model(name), ""
+    if path := newest_run(trained=True):
+        return path, f"model: {path} (the newest run here)"
+    return find_model("berea-2d"), "model: berea-2d (shipped; no run under ./runs)"
+
+
+def free_name(first: str) -> Path:
+    """``first``, such as samples.tif, or the first of ``samples-2.tif``, ``samples-3.tif``, ... that is free here."""
+    path, number = Path(first), 1
+    while path.exists():
+        number += 1
+        path = Path(first).with_stem(f"{Path(first).stem}-{number}")
+    return path
+
+
 def _newest(paths: Iterable[Path]) -> Path | None:
     return max((path for path in paths if path.is_file()), key=_age, default=None)
 

@@ -39,11 +39,11 @@ def emit_json(value: Any) -> None:
 
 @contextlib.contextmanager
 def progress(
-    label: str, total: float, before: float = 0.0, every_seconds: float = 30.0
+    label: str, total: float | None, before: float = 0.0, every_seconds: float = 30.0
 ) -> Iterator[Callable[..., None]]:
     """A bar on a terminal, a plain line every ``every_seconds`` elsewhere, nothing when quiet.
 
-    Yields ``update(done, note="")``: ``done`` counts towards ``total``, ``note`` is free text behind the bar. ``before``
+    Yields ``update(done, note="")``: ``done`` counts towards ``total`` (None: nobody knows), ``note`` is free text behind the bar. ``before``
     is what an earlier run has done of it.
     """
     if _quiet:
@@ -56,7 +56,7 @@ def progress(
         bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}"),
+            TextColumn("{task.completed:.0f}" + ("" if total is None else f"/{total:.0f}") + " {task.fields[note]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
@@ -70,8 +70,11 @@ def progress(
     def line(done: float, note: str = "") -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= every_seconds or done >= total:
+        if now - last >= every_seconds or (total is not None and done >= total):
             last = now
+            if total is None:
+                say(f"{label} {done:.0f} {note}".rstrip())
+                return
             left = (now - start) * (total - done) / (done - before) if done > before else float("inf")
             say(f"{label} {done:.0f}/{total:.0f} {note} (about {left:.0f} s left)".replace("  ", " "))
 

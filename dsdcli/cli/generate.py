@@ -20,8 +20,9 @@ def generate(
     number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="Number of samples.")] = 16,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the samples in voxels, DxHxW in 3D. Default: that of the training crops.", show_default=False)] = None,
     boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the samples: noflux, or periodic (opposite sides fit together). Default: as trained.", show_default=False)] = None,
-    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes.")] = 31,
-    eta: Annotated[float, typer.Option(metavar="X", min=0, help="Share of back-and-forth hops kept: 0 net flux, 1 the full process.")] = 0.0,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes. Default: 31.", show_default=False)] = None,
+    eta: Annotated[float | None, typer.Option(metavar="X", min=0, help="Share of back-and-forth hops kept: 0 net flux, 1 the full process. Default: 0.", show_default=False)] = None,
+    sampler: Annotated[str, typer.Option(metavar="NAME", help="trapezoidal: long leaps. cfl: the published tau-leaping, one hop per particle and step at most; thousands of evaluations, only a yardstick.")] = "trapezoidal",
     batch: Annotated[str, typer.Option(metavar="N", help="Samples computed at a time; changes memory and speed, not the samples. auto: as many as suit the free memory.")] = "auto",
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed. Default: a new one, reported.", show_default=False)] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu or cuda.")] = "auto",
@@ -43,33 +44,35 @@ def generate(
         fractions["pore"] = porosity
     if like and (fractions or numbers):
         raise UsageError("--like draws the counts from real crops; leave out --porosity, --fraction and --counts")
+    if sampler not in ("trapezoidal", "cfl"):
+        raise UsageError(f"unknown sampler '{sampler}': use trapezoidal or cfl")
+    chosen = {name: value for name, value in (("steps", steps), ("eta", eta)) if value is not None}
+    if sampler == "cfl" and chosen:
+        raise UsageError("--sampler cfl keeps every hop and finds its own steps; leave out --steps and --eta")
     sides = parse_size(size) if size else None
     at_a_time = parse_batch(batch)
 
     from dsdcli.data.samples import check_samples_name
-    from dsdcli.discover import newest_run
+    from dsdcli.discover import choose_model, free_name
     from dsdcli.files import require_folder
-    from dsdcli.network.shipped import find_model
 
     if out is not None:
         require_folder(out)
         check_samples_name(out)
     else:
-        out = _free_name()
-    if model:
-        path = find_model(model)
-    elif path := newest_run(trained=True):
-        say(f"model: {path} (the newest run here)")
-    else:
-        path = find_model("berea-2d")
-        say("model: berea-2d (shipped; no run under ./runs)")
+        out = free_name("samples.tif")
+    path, remark = choose_model(model)
+    if remark:
+        say(remark)
 
     from dsdcli.device import pick_device
+    from dsdcli.sampling.cfl import CflSettings
     from dsdcli.sampling.job import Job, make_totals, run_job
     from dsdcli.sampling.reverse import SamplerSettings
 
+    settings = CflSettings() if sampler == "cfl" else SamplerSettings(**chosen)
     target = pick_device(device)
-    job = Job.prepare(path, sides, boundary, SamplerSettings(steps=steps, eta=eta), seed, at_a_time, target)
+    job = Job.prepare(path, sides, boundary, settings, seed, at_a_time, target)
     totals = make_totals(job, number, fractions, numbers, like)
     if not (fractions or numbers or like):
         say("no phase requested: taking the volume fractions of the training images (see --porosity, --fraction)")
@@ -84,12 +87,3 @@ def generate(
         emit_json(written.audit)
     else:
         emit(str(written.path))
-
-
-def _free_name() -> Path:
-    """``samples.tif``, or the first of ``samples-2.tif``, ``samples-3.tif``, ... that is free here."""
-    path, number = Path("samples.tif"), 1
-    while path.exists():
-        number += 1
-        path = Path(f"samples-{number}.tif")
-    return path

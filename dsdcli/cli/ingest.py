@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, say, set_quiet
-from dsdcli.cli.parse import parse_size
-from dsdcli.errors import UsageError
+from dsdcli.cli.parse import parse_phase, parse_size
 
 
 def ingest(
@@ -94,7 +93,7 @@ def ingest(
     done = run(
         sources,
         out,
-        named=[_parse_phase(text) for text in phase or []],
+        named=[parse_phase(text) for text in phase or []],
         pore=pore,
         voxel=parse_voxel_size(voxel_size) if voxel_size else None,
         axes=axes,
@@ -121,14 +120,3 @@ def ingest(
         emit_json({**about, "labels": labels, "notes": list(done.notes), "warnings": list(done.warnings)})
     else:
         emit(str(done.dataset.path))
-
-
-def _parse_phase(text: str) -> tuple[str, int]:
-    name, _, label = text.rpartition("=")
-    try:
-        number = int(label)
-    except ValueError:
-        number = None
-    if not name.strip() or number is None:
-        raise UsageError(f"cannot read --phase '{text}'; write NAME=LABEL with the number in the image, like pore=0")
-    return name.strip(), number

@@ -15,7 +15,10 @@ MARK = "dsd contact sheet"  # in the file's Software field, so that a sheet is n
 _WIDTH = 1600  # pixels aimed at
 _GUTTER = 4
 _LINE = 18  # height of a line of text
+_MARGIN = 24  # voxels shown around a hole
 _DARK = (34, 37, 43)
+_HOLE = (214, 64, 118)
+_NEVER, _ALWAYS = (255, 250, 232), (122, 22, 92)  # ends of the scale of frequencies
 _PALETTE = (
     (203, 203, 198),
     (217, 119, 47),
@@ -51,7 +54,18 @@ def sheet_image(
     """
     if stack.ndim == 4:
         stack = stack[:, stack.shape[1] // 2]
-    n, height, width = stack.shape
+    legend = [(phase.name, colour) for phase, colour in zip(phases, colours(phases), strict=True)]
+    return _tiled(colours(phases)[stack], legend, columns, titles)
+
+
+def _tiled(
+    tiles: np.ndarray,
+    legend: Sequence[tuple[str, np.ndarray]],
+    columns: int | None,
+    titles: Sequence[str] | None,
+) -> Pictures.Image:
+    """Pictures (n, Y, X, 3) beside and below each other, with a legend of names and colours."""
+    n, height, width, _ = tiles.shape
     columns = columns or math.ceil(math.sqrt(n * height / width)) or 1
     columns = max(1, min(columns, n))
     rows = math.ceil(n / columns)
@@ -65,19 +79,17 @@ def sheet_image(
     )
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size=12)
-    colour_of = colours(phases)
-    for number, image in enumerate(stack):
+    for number, image in enumerate(tiles):
         row, column = divmod(number, columns)
         x, y = _GUTTER + column * (width + _GUTTER), _GUTTER + row * (title + height + _GUTTER)
         if titles:
             draw.text((x, y), titles[number], fill="black", font=font)
-        tile = Pictures.fromarray(colour_of[image].repeat(factor, axis=0).repeat(factor, axis=1))
-        picture.paste(tile, (x, y + title))
+        picture.paste(Pictures.fromarray(image.repeat(factor, axis=0).repeat(factor, axis=1)), (x, y + title))
     x, y = _GUTTER, picture.height - _LINE
-    for phase, colour in zip(phases, colour_of.tolist(), strict=True):
-        draw.rectangle((x, y + 2, x + 10, y + 12), fill=tuple(colour))
-        draw.text((x + 15, y), phase.name, fill="black", font=font)
-        x += 30 + math.ceil(draw.textlength(phase.name, font=font))
+    for name, colour in legend:
+        draw.rectangle((x, y + 2, x + 10, y + 12), fill=tuple(colour.tolist()))
+        draw.text((x + 15, y), name, fill="black", font=font)
+        x += 30 + math.ceil(draw.textlength(name, font=font))
     return picture
 
 
@@ -89,8 +101,55 @@ def write_sheet(
     titles: Sequence[str] | None = None,
 ) -> None:
     """Write `sheet_image` as a PNG file, all or nothing."""
-    picture = sheet_image(stack, phases, columns, titles)
+    _save(sheet_image(stack, phases, columns, titles), Path(path))
+
+
+def write_filling_sheet(
+    path: Path | str,
+    original: np.ndarray,
+    mask: np.ndarray,
+    unknown: np.ndarray,
+    fillings: np.ndarray,
+    phases: Sequence[Phase],
+    shown: int,
+) -> None:
+    """Write a PNG sheet of an in-painting, all or nothing: the original, the mask, for every phase (of two: the first)
+    how often it fills each voxel, and the first ``shown`` fillings.
+
+    Only the surroundings of the mask are shown; in 3D the slice through its middle.
+
+    Args:
+        original: phase indices (*L).
+        mask: bool (*L), what was filled; ``unknown``: bool (*L), voxels without a phase in the original.
+        fillings: phase indices (n, *L).
+    """
+    where = np.argwhere(mask)
+    low, high = np.maximum(where.min(0) - _MARGIN, 0), np.minimum(where.max(0) + 1 + _MARGIN, mask.shape)
+    if mask.ndim == 3:
+        low[0] = (where[:, 0].min() + where[:, 0].max()) // 2
+        high[0] = low[0] + 1
+    cut = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+    flat = (-1, *mask[cut].shape[-2:])
+    original, mask, unknown = (array[cut].reshape(flat)[0] for array in (original, mask, unknown))
+    fillings = fillings[(slice(None), *cut)].reshape(flat)  # (n, Y, X)
+    colour_of = colours(phases)
+    known = colour_of[original]
+    tiles = [np.where(unknown[..., None], _HOLE, known), np.where(mask[..., None], _HOLE, known)]
+    titles = ["original", "mask"]
+    pale = known // 3 + 170
+    for index, phase in enumerate(phases[:1] if len(phases) == 2 else phases):
+        often = (fillings == index).mean(0)[..., None]
+        tiles.append(np.where(mask[..., None], (1 - often) * np.array(_NEVER) + often * np.array(_ALWAYS), pale))
+        titles.append(f"frequency of {phase.name}")
+    tiles += list(colour_of[fillings[:shown]])
+    titles += [f"filling {number}" for number in range(min(shown, len(fillings)))]
+    legend = [(phase.name, colour) for phase, colour in zip(phases, colour_of, strict=True)]
+    legend += [("hole", np.array(_HOLE)), ("never", np.array(_NEVER)), ("in every filling", np.array(_ALWAYS))]
+    _save(_tiled(np.stack(tiles).astype(np.uint8), legend, None, titles), Path(path))
+
+
+def _save(picture: Pictures.Image, path: Path) -> None:
     marks = PngImagePlugin.PngInfo()
     marks.add_text("Software", MARK)
-    with atomic(Path(path)) as temporary:
+    with atomic(path) as temporary:
         picture.save(temporary, format="PNG", pnginfo=marks)

@@ -22,6 +22,7 @@ from dsdcli.network.checkpoint import digest, load_model
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.batch import fitting_batch
+from dsdcli.sampling.cfl import CflSettings
 from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.decode import Decoded
 from dsdcli.sampling.reverse import SamplerSettings
@@ -38,7 +39,7 @@ class Job:
     path: Path
     model: UndoNet
     lattice: Lattice
-    settings: SamplerSettings
+    settings: SamplerSettings | CflSettings
     seed: int
     batch: int
 
@@ -48,7 +49,7 @@ class Job:
         path: Path,
         size: tuple[int, ...] | None,
         boundary: str | None,
-        settings: SamplerSettings,
+        settings: SamplerSettings | CflSettings,
         seed: int | None,
         batch: int | None,
         device: torch.device,
@@ -67,13 +68,17 @@ class Job:
             wanted = "HxW" if config.ndim == 2 else "DxHxW"
             raise UsageError(f"{path.name} is a {config.ndim}D model; give --size {wanted}")
         lattice = Lattice(size, boundary or config.boundary)
-        chosen = seed if seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
         batch = batch or fitting_batch(config, lattice, device, free_memory(device))
-        return cls(path, model, lattice, settings, chosen, batch)
+        return cls(path, model, lattice, settings, pick_seed(seed), batch)
 
-    def evaluations(self, number: int) -> int:
-        """Network evaluations, each on a batch, that ``number`` samples take."""
-        return -(-number // self.batch) * self.settings.evaluations
+    def evaluations(self, number: int) -> int | None:
+        """Network evaluations, each on a batch, that ``number`` samples take; None where only the rates decide that."""
+        return self.settings.evaluations and -(-number // self.batch) * self.settings.evaluations
+
+
+def pick_seed(seed: int | None) -> int:
+    """The seed that was given, or a new one."""
+    return seed if seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
 
 
 def make_totals(
@@ -119,6 +124,7 @@ def run_job(
     stack = np.empty((len(totals), *job.lattice.shape), np.uint8)
     samples: list[dict[str, Any]] = [{} for _ in totals]
     names = [phase.name for phase in config.phases]
+    batches = 0
     began = time.monotonic()
     for state in generate(job.model, totals, job.lattice, job.settings, job.seed, job.batch):
         for index, decoded in state.finished:
@@ -130,11 +136,13 @@ def run_job(
                 "achieved": dict(zip(names, achieved.tolist(), strict=True)),
                 "decoding": decoding_record(decoded),
             }
+        batches += bool(state.finished)
         on_progress(state)
     seconds = time.monotonic() - began
     if any(sample["requested"] != sample["achieved"] for sample in samples):
         raise AssertionError("the decoding missed the requested counts")
-    audit = audit_record(job, out, argv, seconds, config.phases, config.voxel_size, config.voxel_unit, samples)
+    used = {"evaluations_per_sample": round(state.evaluations / batches)}  # a mean where only the rates decide
+    audit = audit_record(job, out, argv, seconds, config.phases, config.voxel_size, config.voxel_unit, samples, **used)
     write = partial(write_sheet, stack=stack[:SHEET_SAMPLES], phases=config.phases)
     return write_all(out, stack, config.phases, audit, write)
 
@@ -170,7 +178,7 @@ def audit_record(
         "size": list(job.lattice.shape),
         "boundary": job.lattice.boundary,
         "seed": job.seed,
-        "sampler": asdict(job.settings),
+        "sampler": {"name": job.settings.name, **asdict(job.settings)},
         "evaluations_per_sample": job.settings.evaluations,
         "device": str(next(job.model.parameters()).device),
         "seconds": round(seconds, 3),

@@ -1,0 +1,154 @@
+"""A scan to in-paint: one segmented image in the phases of a model, and the mask of what to fill."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dsdcli.data.formats import read_image
+from dsdcli.data.phases import Phase, count_labels, find_phase, to_indices
+from dsdcli.errors import DataError, UsageError
+
+AXES = "zyx"
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One segmented image.
+
+    Attributes:
+        image: phase indices uint8 (*L), in the order of the model's phases; 0 where unknown.
+        unknown: bool (*L), True where the image has the label of unknown voxels.
+        phases: names as in the model, labels as in the file.
+        voxel_size, voxel_unit: physical side of a voxel, None when unknown.
+    """
+
+    image: np.ndarray
+    unknown: np.ndarray
+    phases: tuple[Phase, ...]
+    voxel_size: float | None
+    voxel_unit: str | None
+
+
+def read_scan(
+    source: str,
+    phases: Sequence[Phase],
+    ndim: int,
+    named: Sequence[tuple[str, int]] = (),
+    plane: tuple[int, int] | None = None,
+    unknown: int | None = None,
+) -> Scan:
+    """Read the image that ``source`` names.
+
+    Args:
+        source: image file, ``file.h5:/path``.
+        phases: those of the model, with the labels to expect.
+        ndim: dimension of the model.
+        named: (name, label) pairs that replace the labels to expect.
+        plane: (axis, position) of the plane of a volume to take.
+        unknown: label of voxels that are not known.
+
+    Raises:
+        UsageError: options that do not fit the image or the model.
+        DataError: unreadable, of another dimension, or with labels that belong to no phase.
+    """
+    raster = read_image(source)
+    array = _plane(raster.array, source, ndim, plane)
+    label = {phase.name: phase.label for phase in phases}
+    given: dict[str, int] = {}
+    for name, value in named:
+        find_phase(phases, name)
+        if name in given:
+            raise UsageError(f"--phase names '{name}' twice; here every phase has one label, since none may be changed")
+        given[name] = value
+    label |= given
+    known = ", ".join(f"{name}={value}" for name, value in label.items())
+    if len(set(label.values())) < len(label):
+        raise UsageError(f"two phases have the same label ({known}); give --phase NAME=LABEL for each phase")
+    if unknown in label.values():
+        raise UsageError(f"--unknown {unknown} is the label of a phase ({known}); it must be one of no phase")
+    found = count_labels(array)
+    strange = [str(value) for value in found if value not in label.values() and value != unknown]
+    if strange:
+        more = ", ..." if len(strange) > 8 else ""
+        raise DataError(
+            f"{source} has the labels {', '.join(strange[:8])}{more}, which belong to no phase of the model ({known}); "
+            "name the labels by --phase NAME=LABEL, or the voxels to fill by --unknown LABEL"
+        )
+    if unknown is not None and unknown not in found:
+        raise UsageError(f"--unknown {unknown}: no voxel of {source} has this label")
+    own = tuple(Phase(phase.name, label[phase.name]) for phase in phases)
+    table = {phase.label: index for index, phase in enumerate(own)} | ({unknown: 0} if unknown is not None else {})
+    voxel = raster.voxel
+    return Scan(
+        to_indices(array, table),
+        array == unknown if unknown is not None else np.zeros(array.shape, bool),
+        own,
+        voxel.value if voxel else None,
+        voxel.unit if voxel else None,
+    )
+
+
+def read_mask(source: str, shape: tuple[int, ...], plane: tuple[int, int] | None) -> np.ndarray:
+    """Voxels that are not zero in an image, bool (*L); of a volume the same plane as of the scan.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: unreadable, or of another shape than the scan.
+    """
+    array = read_image(source).array
+    if plane is not None and array.ndim > len(shape):
+        array = _plane(array, source, len(shape), plane)
+    if array.shape != shape:
+        raise DataError(f"the mask {source} is {_sides(array.shape)}, the image {_sides(shape)}; they must be equal")
+    return array != 0
+
+
+def box_mask(ranges: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> np.ndarray:
+    """A box of [low, high) along each axis, bool (*L).
+
+    Raises:
+        UsageError: another number of axes than the image, or not inside it.
+    """
+    if len(ranges) != len(shape) or any(not 0 <= a < b <= n for (a, b), n in zip(ranges, shape, strict=False)):
+        text = ",".join(f"{a}:{b}" for a, b in ranges)
+        raise UsageError(f"--box {text} does not lie in the image of {_sides(shape)}; write LOW:HIGH for each axis")
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(a, b) for a, b in ranges)] = True
+    return mask
+
+
+def disk_mask(numbers: Sequence[float], shape: tuple[int, ...]) -> np.ndarray:
+    """Voxels no farther than the radius, the last number, from a centre: bool (*L), a ball in 3D.
+
+    Raises:
+        UsageError: another number of axes than the image, or a centre outside it.
+    """
+    *centre, radius = numbers
+    if len(centre) != len(shape) or any(not 0 <= c < n for c, n in zip(centre, shape, strict=False)) or radius < 0:
+        text = ",".join(f"{n:g}" for n in numbers)
+        raise UsageError(f"--disk {text} does not fit the image of {_sides(shape)}; write the centre, then the radius")
+    grids = np.ogrid[tuple(slice(n) for n in shape)]
+    return sum((g - c) ** 2 for g, c in zip(grids, centre, strict=True)) <= radius**2
+
+
+def _plane(array: np.ndarray, source: str, ndim: int, plane: tuple[int, int] | None) -> np.ndarray:
+    if plane is None:
+        if array.ndim == ndim + 1 and len(array) == 1:
+            return array[0]
+        if array.ndim != ndim:
+            hint = "; choose a plane by --slice N" if array.ndim == 3 and ndim == 2 else ""
+            raise DataError(f"{source} is {_sides(array.shape)}, and the model fills {ndim}D images{hint}")
+        return array
+    axis, position = plane
+    if array.ndim != 3 or ndim != 2:
+        raise UsageError(f"--slice takes a plane of a volume for a 2D model, but {source} is {_sides(array.shape)}")
+    if not 0 <= position < array.shape[axis]:
+        raise UsageError(
+            f"--slice {AXES[axis]}:{position}: {source} has {array.shape[axis]} planes across {AXES[axis]}"
+        )
+    return np.take(array, position, axis)
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
