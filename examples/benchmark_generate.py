@@ -1,45 +1,97 @@
-"""How long does generation take, and how much of it is the network?
+"""How long does generation take, how much of it is the network, and what would make that faster?
 
 python examples/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 63 evaluations)
+python examples/benchmark_generate.py --size 256x256       (and how much memory)
 python examples/benchmark_generate.py --model nmc-2d --steps 16 --device cuda
+python examples/benchmark_generate.py --compare            (the network alone, in several set-ups)
 """
 
 import argparse
+import copy
 import time
 from collections.abc import Callable
 
 import torch
+from stopwatch import Stopwatch, finish, machine, peak_memory, side_by_side, with_threads
 
-from dsdcli.cli.parse import parse_size
+from dsdcli.cli.parse import parse_batch, parse_size
 from dsdcli.device import pick_device
 from dsdcli.network.shipped import find_model
+from dsdcli.process.walk import scatter
 from dsdcli.sampling.job import Job, make_totals
 from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
+from dsdcli.sampling.sampler import block_images, generate
+
+ROUNDS = 15
+COMPARED_DOSE = 5.0
 
 
-class Stopwatch:
-    """Seconds spent in the functions it wraps."""
+def measure(job: Job, n: int) -> None:
+    """Time a whole job, and the network in it."""
+    network = Stopwatch()
+    job.model.forward = network.time(job.model.forward)
+    totals = make_totals(job, n, {}, {}, None)
+    for _ in generate(job.model, totals[: job.batch], job.lattice, SamplerSettings(steps=1), 0, job.batch):
+        pass  # warm up: the first evaluation also sets up the device
+    network.seconds = 0.0
+    finish()
+    began = time.perf_counter()
+    for state in generate(job.model, totals, job.lattice, job.settings, job.seed, job.batch):
+        evaluations = state.evaluations
+    seconds = time.perf_counter() - began
+    device = next(job.model.parameters()).device
+    size = "x".join(map(str, job.lattice.shape))
+    print(f"{n} samples of {size} with {job.path.name} on {machine(device)}, {job.batch} at a time")
+    print(f"{seconds:.2f} s in all, {seconds / n * 1000:.0f} ms a sample; peak memory {peak_memory(device)}")
+    print(f"{job.settings.evaluations} evaluations a sample, {evaluations} batches through the network")
+    outside = 100 * (1 - network.seconds / seconds)
+    print(f"network {100 - outside:.1f} % of the time, walk and decoding the other {outside:.1f} %")
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
 
-    def time(self, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def timed(*args: object) -> torch.Tensor:
-            finish()
-            began = time.perf_counter()
-            result = function(*args)
-            finish()
-            self.seconds += time.perf_counter() - began
-            return result
+def compare(job: Job) -> None:
+    """Time one block of the network in several set-ups, in turns, and say how far their outputs are from the first."""
+    model, lattice = job.model, job.lattice
+    device = next(model.parameters()).device
+    images = block_images(lattice, device)
+    generators = [torch.Generator(device).manual_seed(i) for i in range(images)]
+    totals = torch.from_numpy(make_totals(job, images, {}, {}, None)[:, model.config.carried]).to(device)
+    counts = scatter(totals, lattice, generators).occupancy(lattice, images, model.phases)
+    dose = torch.full((images,), COMPARED_DOSE, dtype=torch.float64, device=device)
 
-        return timed
+    def evaluate(network: torch.nn.Module, bfloat16: bool = False) -> Callable[[], torch.Tensor]:
+        @torch.inference_mode()
+        def run() -> torch.Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                return network(counts, dose, lattice)[0]
 
+        return run
 
-def finish() -> None:
-    """Wait for the GPU, which computes on while Python goes ahead."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    contiguous, compiled = copy.deepcopy(model).to(memory_format=torch.contiguous_format), copy.deepcopy(model)
+    for weight in contiguous.parameters():
+        weight.data = weight.data.clone(memory_format=torch.contiguous_format)
+    compiled.unet = torch.compile(compiled.unet)
+    work = {
+        "as it is": evaluate(model),
+        "channels first": evaluate(contiguous),
+        "bfloat16": evaluate(model, bfloat16=True),
+    }
+    if device.type == "cpu":
+        work |= {f"{n} threads": with_threads(n, evaluate(model)) for n in (1, 2)}
+    try:
+        began = time.perf_counter()
+        evaluate(compiled)()
+        print(f"compiling took {time.perf_counter() - began:.0f} s")
+        work["compiled"] = evaluate(compiled)
+    except torch._dynamo.exc.BackendCompilerFailed as error:  # no C++ compiler
+        print(f"torch.compile does not work here: {str(error).splitlines()[0]}")
+    outputs = {name: function() for name, function in work.items()}
+    taken = side_by_side(work, ROUNDS)
+    first = outputs["as it is"]
+    print(f"one block of {images} images on {machine(device)}, median of {ROUNDS} turns")
+    print(f"{'':16}{'ms':>8}{'ratio':>8}{'difference':>12}")
+    for name, seconds in taken.items():
+        off = ((outputs[name] - first).norm() / first.norm()).item()
+        print(f"{name:16}{seconds * 1000:8.1f}{seconds / taken['as it is']:8.2f}{off:12.1e}")
 
 
 def main() -> None:
@@ -48,28 +100,17 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=64, help="samples (default 64)")
     parser.add_argument("--size", type=parse_size, help="HxW (default: that of the training crops)")
     parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps, of two evaluations each")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=parse_batch, help="samples at a time (default auto)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--compare", action="store_true", help="time the network in several set-ups instead")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     device = pick_device(options.device)
     settings = SamplerSettings(steps=options.steps)
     job = Job.prepare(find_model(options.model), options.size, None, settings, 0, options.batch, device)
-    network = Stopwatch()
-    job.model.undo, job.model.clean = network.time(job.model.undo), network.time(job.model.clean)
-    totals = make_totals(job, options.n, {}, {}, None)
-    for _ in generate(job.model, totals[: options.batch], job.lattice, SamplerSettings(steps=1), 0, options.batch):
-        pass  # warm up: the first evaluation also sets up the device
-    network.seconds = 0.0
-    finish()
-    began = time.perf_counter()
-    for state in generate(job.model, totals, job.lattice, job.settings, job.seed, job.batch):
-        evaluations = state.evaluations
-    seconds = time.perf_counter() - began
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    print(f"{options.n} samples of {'x'.join(map(str, job.lattice.shape))} with {job.path.name} on {where}")
-    print(f"{seconds:.2f} s in all, {seconds / options.n * 1000:.0f} ms a sample")
-    print(f"{settings.evaluations} evaluations a sample, {evaluations} batches through the network")
-    print(f"network {100 * network.seconds / seconds:.0f} % of the time, walk and decoding the rest")
+    compare(job) if options.compare else measure(job, options.n)
 
 
 if __name__ == "__main__":
