@@ -16,7 +16,9 @@ from dsdcli.network.model import UndoNet
 from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, forward, hole_kernel, leap, scatter
+from dsdcli.sampling import sampler
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
 from dsdcli.training.holes import MOST_SITES, Holes
@@ -298,6 +300,30 @@ def test_fillings_depend_on_their_seed_alone(job):
     assert np.array_equal(whole, fill(model, totals, hole, around, seed=5, batch=2))
     assert np.array_equal(whole[:2], fill(model, totals[:2], hole, around, seed=5, batch=1))
     assert not np.array_equal(whole, fill(model, totals, hole, around, seed=6))
+
+
+def test_every_part_starts_with_its_own_particles(job, monkeypatch):
+    model, totals, hole, around = job
+    started = []
+    monkeypatch.setattr(sampler, "reverse", lambda walkers, *rest: started.append(walkers) or ())
+    fill(model, totals, hole, around)
+    occupancy = started[0].occupancy(hole, len(totals), model.phases).numpy()
+    for part in range(1, totals.shape[1] + 1):
+        assert np.array_equal(
+            occupancy[..., hole.parts == part].sum(-1), totals[:, part - 1, list(model.config.carried)]
+        )
+
+
+def test_slow_waves_of_a_hole_keep_the_totals_of_its_parts():
+    two = hole("####..#\n####.##\n...#..#")
+    generators = [torch.Generator().manual_seed(i) for i in range(3)]
+    fractions = torch.tensor([[0.4], [0.4], [0.0]]).double()
+    waves = slow_waves(fractions, torch.tensor([[0.5]]).double(), 2.0, two, generators)
+    assert waves[..., ~two.walkable()].sum() == 0
+    for part in (1, 2):
+        inside = waves[..., torch.from_numpy(two.parts == part)]
+        torch.testing.assert_close(inside.mean(-1), fractions)
+        assert (inside.std(-1) > 1e-3).flatten().tolist() == [True, True, False]
 
 
 def test_what_was_in_the_hole_is_not_seen_and_what_is_around_it_is(job):
