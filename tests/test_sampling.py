@@ -45,7 +45,11 @@ def random_model(phases: int, ndim: int, boundary: str = "noflux", seed: int = 0
 
 
 def run(model, totals, lattice, seed=0, batch=64, **kwargs):
-    job = generate(model, totals, lattice, SamplerSettings(**{"steps": 4, **kwargs}), seed, batch)
+    return generated(model, totals, lattice, SamplerSettings(**{"steps": 4, **kwargs}), seed, batch)
+
+
+def generated(model, totals, lattice, how, seed=0, batch=64):
+    job = generate(model, totals, lattice, how, seed, batch)
     done = dict(pair for state in job for pair in state.finished)
     return np.stack([done[i].image for i in range(len(totals))])
 

@@ -18,11 +18,12 @@ class CflSettings:
     """How `cfl` discretises the reverse walk.
 
     Attributes:
-        bound: largest probability that a particle hops at all in a step; the paper takes 0.01 to 0.2.
+        bound: largest probability that a particle hops at all in a step. The paper takes 0.01 to 0.2; half a hop
+            makes fewer steps.
         dose_end: dose at which the steps stop and the decoding takes over.
     """
 
-    bound: float = 0.2
+    bound: float = 0.5
     dose_end: float = 0.06
 
     name: ClassVar[str] = "cfl"
