@@ -153,6 +153,8 @@ def test_other_labels_and_formats(inpaint, dsd, models):
     assert tifffile.imread("inpainted.tif").shape == (2, 60, 50)
     code, out, err = dsd("info", "inpainted.tif")
     assert code == 0, err
+    code, out, err = dsd("evaluate")  # fillings are not samples of the material
+    assert (code, "no samples" in err) == (2, True), err
 
 
 def test_repeatable_and_periodic(inpaint):

@@ -96,7 +96,7 @@ def read_samples(path: Path | str, phases: Sequence[Phase] | None = None) -> Sam
     path = Path(path)
     labels, about = _read(path)
     beside = path.with_suffix(".json")
-    audit = _read_audit(beside) or _if_audit(about.get("extra"))
+    audit = read_audit(beside) or _if_audit(about.get("extra"))
     if not about.get("phases") and audit and isinstance(audit.get("phases"), list):
         about = {key: audit.get(key) for key in ("phases", "voxel_size", "voxel_unit")}
     own = from_json(json.dumps(about["phases"])) if about.get("phases") else None
@@ -113,7 +113,7 @@ def is_samples(path: Path) -> bool:
                 return left_in_tiff(tif) is not None
         if path.suffix.lower() in (".h5", ".hdf5"):
             return _about_h5(path) is not None
-        return path.suffix.lower() == ".npy" and _read_audit(path.with_suffix(".json")) is not None
+        return path.suffix.lower() == ".npy" and read_audit(path.with_suffix(".json")) is not None
     except (DataError, OSError, ValueError, tifffile.TiffFileError):
         return False
 
@@ -245,7 +245,12 @@ def _sizes(image: Raster) -> dict[str, Any]:
     return {"voxel_size": image.voxel.value, "voxel_unit": image.voxel.unit} if image.voxel else {}
 
 
-def _read_audit(path: Path) -> dict[str, Any] | None:
+def read_audit(path: Path) -> dict[str, Any] | None:
+    """The audit record at ``path``, None if there is none.
+
+    Raises:
+        DataError: it is damaged.
+    """
     if not path.is_file():
         return None
     try:

@@ -116,26 +116,26 @@ def write_filling_sheet(
     """Write a PNG sheet of an in-painting, all or nothing: the original, the mask, for every phase (of two: the first)
     how often it fills each voxel, and the first ``shown`` fillings.
 
-    Only the surroundings of the mask are shown; in 3D the slice through its middle.
+    Only the surroundings of the mask are shown; in 3D those in the slice that has most of it.
 
     Args:
         original: phase indices (*L).
         mask: bool (*L), what was filled; ``unknown``: bool (*L), voxels without a phase in the original.
         fillings: phase indices (n, *L).
     """
+    place = ""
+    if mask.ndim == 3:
+        at = int(mask.sum((1, 2)).argmax())
+        original, mask, unknown, fillings = original[at], mask[at], unknown[at], fillings[:, at]
+        place = f", slice {at}"
     where = np.argwhere(mask)
     low, high = np.maximum(where.min(0) - _MARGIN, 0), np.minimum(where.max(0) + 1 + _MARGIN, mask.shape)
-    if mask.ndim == 3:
-        low[0] = (where[:, 0].min() + where[:, 0].max()) // 2
-        high[0] = low[0] + 1
     cut = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
-    flat = (-1, *mask[cut].shape[-2:])
-    original, mask, unknown = (array[cut].reshape(flat)[0] for array in (original, mask, unknown))
-    fillings = fillings[(slice(None), *cut)].reshape(flat)  # (n, Y, X)
+    original, mask, unknown, fillings = original[cut], mask[cut], unknown[cut], fillings[:, *cut]
     colour_of = colours(phases)
     known = colour_of[original]
     tiles = [np.where(unknown[..., None], _HOLE, known), np.where(mask[..., None], _HOLE, known)]
-    titles = ["original", "mask"]
+    titles = ["original" + place, "mask"]
     pale = known // 3 + 170
     for index, phase in enumerate(phases[:1] if len(phases) == 2 else phases):
         often = (fillings == index).mean(0)[..., None]
