@@ -73,3 +73,15 @@ def test_picture_of_real_beside_generated(tmp_path, rock, model, monkeypatch):
         runpy.run_path(str(EXAMPLES / "real_beside_generated.py"), run_name="__main__")
         widths.append(Image.open(tmp_path / "picture.png").width)
     assert widths[0] > widths[1]  # the real crops are left out
+
+
+def test_sampler_study(tmp_path, rock, model, monkeypatch, capsys):
+    picture = tmp_path / "study.png"
+    words = [str(rock.path), "--model", str(model), "--quick", "-o", str(picture)]
+    monkeypatch.setattr(sys, "argv", ["sampler_study.py", *words])
+    runpy.run_path(str(EXAMPLES / "sampler_study.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    for title in ("Oracle, ", "leaps: model, ", "decoding: model, ", "curve: model, ", "cfl: model, "):
+        assert f"\n{title}" in said
+    assert re.search(r"^\| tau-leaping, bound 1 \| \d{3,} \|", said, re.MULTILINE)
+    assert Image.open(picture).width > 800
