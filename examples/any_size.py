@@ -42,8 +42,8 @@ PICTURE = 512
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of a stack of images. ``correlation``: (subjects, m), as `Correlation` takes it; ``interface``: (pairs of phases,);
-    ``local``: (subjects,), NaN where an image is one window. The subjects are phases; one of two is enough."""
+    """Of a stack of images. ``correlation``: (subjects, m), as `Correlation` takes it; ``interface``: (pairs,);
+    ``local``: (subjects,), NaN where an image is one window. The subjects are the phases; one of two is enough."""
 
     correlation: np.ndarray
     interface: np.ndarray

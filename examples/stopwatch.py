@@ -51,6 +51,20 @@ def side_by_side(work: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str
     return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
 
 
+def print_ratios(seconds: Mapping[str, float]) -> None:
+    """A table of times and of their ratios to the first."""
+    first = next(iter(seconds.values()))
+    print(f"{'':16}{'ms':>9}{'ratio':>8}")
+    for name, value in seconds.items():
+        print(f"{name:16}{value * 1000:9.1f}{value / first:8.2f}")
+
+
+def channels_first(model: torch.nn.Module) -> None:
+    """Lay out the weights as PyTorch does by default, in place."""
+    for weight in model.parameters():
+        weight.data = weight.data.contiguous()
+
+
 def with_threads(threads: int, function: Callable[[], Any]) -> Callable[[], Any]:
     """``function`` on that many CPU threads."""
 

@@ -25,17 +25,27 @@ def block_images(lattice: Lattice, device: torch.device) -> int:
     return max(1, BLOCK_SITES[device.type] // max(lattice.sites, SMALLEST_LATTICE))
 
 
-def in_blocks(function: Fields) -> Fields:
-    """``function`` (counts, dose, lattice), called on a fixed number of images at a time, filled up with empty ones."""
+def in_blocks(function: Fields, first: int) -> Fields:
+    """``function`` (counts, dose, lattice), called on a fixed number of images at a time, filled up with empty ones.
+
+    Sample i of a job always takes the same place in its block, since on odd lattices the place decides the rounding too
+    (vector instructions treat the ends of arrays otherwise).
+
+    Args:
+        first: index in the job of the first of the images.
+    """
 
     @torch.inference_mode()
     def blockwise(counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         block = block_images(lattice, counts.device)
-        missing = -len(counts) % block
-        filled = torch.cat([counts, counts.new_zeros(missing, *counts.shape[1:])])
-        doses = torch.cat([dose, dose[:1].expand(missing)])
+        before = first % block
+        end = before + len(counts)
+        after = -end % block
+        empty = counts.new_zeros(1, *counts.shape[1:])
+        filled = torch.cat([empty.expand(before, *counts.shape[1:]), counts, empty.expand(after, *counts.shape[1:])])
+        doses = torch.cat([dose[:1].expand(before), dose, dose[:1].expand(after)])
         parts = [function(c, d, lattice) for c, d in zip(filled.split(block), doses.split(block), strict=True)]
-        return torch.cat(parts)[: len(counts)]
+        return torch.cat(parts)[before:end]
 
     return blockwise
 

@@ -64,13 +64,13 @@ def generate(
         frozen += one_hot(torch.from_numpy(around)[None], config.carried)[0].to(device) & ~lattice.walkable(device)
         start = max(min(start, lattice.mixing_dose()), settings.dose_end)
     totals = totals.reshape(len(totals), -1, len(config.phases))
-    undo, clean = _with(frozen, in_blocks(model.undo)), _with(frozen, in_blocks(model.clean))
     parts = torch.from_numpy(lattice.parts).to(device)
     batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]
     done, total = 0, settings.evaluations and settings.evaluations * len(batches)
     walk_back = cfl if isinstance(settings, CflSettings) else reverse
     for indices in batches:
         wanted = totals[indices.start : indices.stop]
+        undo, clean = (_with(frozen, in_blocks(head, indices.start)) for head in (model.undo, model.clean))
         generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in indices]
         counts = torch.from_numpy(wanted[..., config.carried]).to(device)  # (B, R, C)
         waves = slow_waves(counts.sum(1) / (parts > 0).sum(), spectrum, start, lattice, generators)
