@@ -4,16 +4,19 @@ import re
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
+from dsdcli.training.loss import losses
 from dsdcli.training.run import make_config
 from dsdcli.training.settings import TrainSettings
 
@@ -32,8 +35,6 @@ def run(tmp_path, script, *words):
 @pytest.fixture
 def model(rock, tmp_path):
     """A small untrained model of the two-phase material."""
-    from dataclasses import replace
-
     settings = TrainSettings("tiny", (16, 16), 1, None, 1, 1e-3, 0, "noflux", "float32")
     config = replace(make_config(rock, settings), architecture=Architecture((8, 16)))
     folder = tmp_path / "model"
@@ -85,3 +86,24 @@ def test_sampler_study(tmp_path, rock, model, monkeypatch, capsys):
         assert f"\n{title}" in said
     assert re.search(r"^\| tau-leaping, bound 1 \| \d{3,} \|", said, re.MULTILINE)
     assert Image.open(picture).width > 800
+
+
+def test_training_study(rock, monkeypatch, capsys):
+    study = runpy.run_path(str(EXAMPLES / "training_study.py"))
+    settings = TrainSettings("tiny", (16, 16), 1, None, 32, 1e-3, 0, "noflux", "float32")
+    config = replace(make_config(rock, settings), architecture=Architecture((8, 16)))
+    torch.manual_seed(0)
+    model = UndoNet(config)
+    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.1)
+    walked = study["judged_walks"](config, rock)[0]
+    ours, expected = study["weighted"]()(model, walked, False), losses(model, walked, False)
+    assert (ours.undo.item(), ours.clean.item()) == pytest.approx((expected.undo.item(), expected.clean.item()), 1e-3)
+
+    names = "doses denser at small s (weighted back),attention at the coarsest level"
+    words = [str(rock.path), "--size", "16x16", "--steps", "3", "--variants", names, "--fidelity", "4"]
+    monkeypatch.setattr(sys, "argv", ["training_study.py", *words])
+    study["main"]()
+    head, rule, *rows = (line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines())
+    assert head[0] == "variant" and set(rule) == {"---"}
+    assert [(row[0], row[3]) for row in rows] == [(name, "3") for name in names.split(",")]
+    assert all(float(undo) > 0 and float(clean) > 0 for *_, undo, clean, _, _, _ in rows)

@@ -1,0 +1,306 @@
+"""What makes training better? One change at a time against the recipe of `dsd train`, judged on the same walks.
+
+    python examples/training_study.py rock.dsd.h5 --steps 400
+    python examples/training_study.py rock.dsd.h5 --minutes 1 --variants "base,patch 1,patch 4" --seed 0 1 2
+
+Prints a Markdown row as soon as a model is trained. "undo" is the likelihood of the process, "clean" the cross
+entropy of the clean image, both in nats per particle, for the averaged weights on held-out crops, and always with log s
+uniform, however a variant trains. The recipe is that of `dsd train`, with small crops, half the channels of its
+smallest preset, and whole crops only, so that a model takes a minute or less. With --steps all see as many crops; with
+--minutes all take as long. Seconds are those of the process, so that other work on the machine distorts them little.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import dsdcli.training.trainer as training
+from dsdcli.cli.parse import parse_size
+from dsdcli.data.dataset import Dataset
+from dsdcli.evaluation.crops import matched_crops
+from dsdcli.evaluation.metrics import METRICS, measure
+from dsdcli.network.config import Architecture, ModelConfig
+from dsdcli.network.model import Prediction, UndoNet, per_image
+from dsdcli.process.dose import stratified_log_doses
+from dsdcli.process.lattice import Lattice
+from dsdcli.sampling.reverse import SamplerSettings
+from dsdcli.sampling.sampler import generate
+from dsdcli.training.loss import Losses, Walked, losses
+from dsdcli.training.run import make_config
+from dsdcli.training.settings import TrainSettings
+
+CHANNELS = (24, 48, 72)
+BATCH = 32
+JUDGED = 512  # held-out crops, all variants after the same walks
+BLOCK = 128  # of them at once
+REPEATS = 4  # real crops compared with each sample
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from the recipe: settings, architecture, and names that the trainer looks up."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, Any] = field(default_factory=dict)
+
+
+def preconditioned(power: float) -> type[UndoNet]:
+    """The network with log(h / s) = f / (1 + 2 s)^power; the recipe has 1/2."""
+
+    class Preconditioned(UndoNet):
+        def forward(self, counts: torch.Tensor, dose: torch.Tensor, *rest: Any) -> Prediction:
+            log_ratio, logits = super().forward(counts, dose, *rest)
+            return Prediction(log_ratio * (1 + 2 * per_image(dose, log_ratio)) ** (0.5 - power), logits)
+
+    return Preconditioned
+
+
+class Attention(nn.Module):
+    """Every site of the coarsest level looks at all others. What a site sees then depends on the size of the image."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels)
+        self.attention = nn.MultiheadAttention(channels, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool) -> torch.Tensor:
+        tokens = self.norm(x).flatten(2).mT  # (B, sites, channels)
+        return x + self.attention(tokens, tokens, tokens, need_weights=False)[0].mT.reshape(x.shape)
+
+
+class AttentiveNet(UndoNet):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.unet.down[-1].append(Attention(config.architecture.channels[-1]))
+
+
+Doses = Callable[[int, float, float, torch.Generator], torch.Tensor]
+
+
+def unstratified(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    """Independent doses, log s uniform."""
+    return low * (high / low) ** torch.rand(n, generator=generator, dtype=torch.float64)
+
+
+def tilted(slope: float) -> Doses:
+    """Stratified doses with the density 1 + slope (u - 1/2) of u = log s, scaled to [0, 1]: -1 is three times as dense
+    at the smallest dose as at the largest."""
+
+    def doses(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+        log = np.log(high / low)
+        cdf = torch.log(stratified_log_doses(n, low, high, generator) / low) / log  # uniform
+        a, b = slope / 2, 1 - slope / 2  # a u^2 + b u = cdf
+        return low * torch.exp(log * ((b * b + 4 * a * cdf).sqrt() - b) / (2 * a))
+
+    return doses
+
+
+def one(walked: Walked) -> torch.Tensor:
+    return torch.ones(len(walked.images))
+
+
+def small_dose(walked: Walked) -> torch.Tensor:
+    """The recipe's weight of the clean image."""
+    return 1 / (1 + walked.dose.float())
+
+
+def per_crop(walked: Walked) -> torch.Tensor:
+    """Turns a mean over particles into a mean over images."""
+    return walked.particles.float().mean() / walked.particles
+
+
+def weighted(
+    undo: Callable[[Walked], torch.Tensor] = one, clean: Callable[[Walked], torch.Tensor] = small_dose
+) -> Callable[[UndoNet, Walked, bool], Losses]:
+    """`dsdcli.training.loss.losses` with other weights (B,) of the images in its two parts."""
+
+    def weighted_losses(model: UndoNet, walked: Walked, periodic: bool) -> Losses:
+        log_hat, logits = model(walked.counts, walked.dose, walked.walkable, periodic)
+        divergence = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
+        divergence = walked.dose.float() * divergence + walked.floor.float()
+        entropy = F.cross_entropy(logits, walked.images.long(), reduction="none") * walked.walkable
+        particles = walked.particles.sum()
+        return Losses(
+            (undo(walked) * divergence).sum() / particles,
+            (clean(walked) * entropy.flatten(1).sum(1)).sum() / particles,
+        )
+
+    return weighted_losses
+
+
+def importance(slope: float, config: ModelConfig) -> Callable[[Walked], torch.Tensor]:
+    """Takes the density of `tilted` doses out of the loss again."""
+    span = np.log(config.dose_max / config.dose_min)
+    return lambda walked: 1 / (1 + slope * (torch.log(walked.dose / config.dose_min) / span - 0.5)).float()
+
+
+def variants(config: ModelConfig) -> dict[str, Variant]:
+    """All that is tried, by name."""
+
+    def doses(slope: float, weigh: bool) -> Variant:
+        names = {"stratified_log_doses": tilted(slope)}
+        if weigh:
+            w = importance(slope, config)
+            names["losses"] = weighted(w, lambda walked: w(walked) * small_dose(walked))
+        return Variant(names=names)
+
+    def loss(**weights: Callable[[Walked], torch.Tensor]) -> Variant:
+        return Variant(names={"losses": weighted(**weights)})
+
+    def net(**changes: Any) -> Variant:
+        return Variant(architecture=changes)
+
+    return {
+        "base": Variant(),
+        "rates f": Variant(names={"UndoNet": preconditioned(0.0)}),
+        "rates f / (1 + 2s)": Variant(names={"UndoNet": preconditioned(1.0)}),
+        "doses unstratified": Variant(names={"stratified_log_doses": unstratified}),
+        "doses denser at small s": doses(-1.0, weigh=False),
+        "doses denser at small s (weighted back)": doses(-1.0, weigh=True),
+        "doses denser at large s": doses(1.0, weigh=False),
+        "doses denser at large s (weighted back)": doses(1.0, weigh=True),
+        "clean weight constant": loss(clean=one),
+        "clean weight x 0.3": loss(clean=lambda walked: 0.3 * small_dose(walked)),
+        "clean weight x 3": loss(clean=lambda walked: 3 * small_dose(walked)),
+        "loss per image": loss(undo=per_crop, clean=lambda walked: per_crop(walked) * small_dose(walked)),
+        "patch 1": net(patch=1),
+        "patch 4": net(patch=4),
+        "wider": net(channels=tuple(2 * c for c in CHANNELS)),
+        "narrower": net(channels=tuple(2 * c // 3 for c in CHANNELS)),
+        "one more level": net(channels=(*CHANNELS, CHANNELS[-1])),
+        "2 blocks": net(blocks=2),
+        "attention at the coarsest level": Variant(names={"UndoNet": AttentiveNet}),
+        "EMA 0.9": Variant({"ema": 0.9}),
+        "EMA 0.99": Variant({"ema": 0.99}),
+        "EMA 0.9995": Variant({"ema": 0.9995}),
+        "batch 8": Variant({"batch": 8}),
+        "batch 16": Variant({"batch": 16}),
+        "batch 64": Variant({"batch": 64}),
+        "lr 5e-4": Variant({"lr": 5e-4}),
+        "lr 2e-3": Variant({"lr": 2e-3}),
+        "lr 4e-3": Variant({"lr": 4e-3}),
+        "half of the crops in holes": Variant({"holes": 0.5}),
+    }
+
+
+def train(variant: Variant, config: ModelConfig, settings: TrainSettings, dataset: Dataset) -> training.Trainer:
+    """Train one model; its ``seconds`` are those of the process."""
+    settings = replace(settings, **variant.settings)
+    settings = replace(settings, steps=settings.steps * BATCH // settings.batch)  # as many crops
+    config = replace(config, architecture=replace(config.architecture, **variant.architecture))
+    with ExitStack() as stack:
+        for name, value in variant.names.items():
+            stack.enter_context(patch.object(training, name, value))
+        trainer = training.Trainer(config, settings, dataset, torch.device("cpu"))
+        while not trainer.finished():
+            began = time.process_time()
+            trainer.train_step(trainer.learning_rate())
+            trainer.step += 1
+            trainer.seconds += time.process_time() - began
+    return trainer
+
+
+def judged_walks(config: ModelConfig, dataset: Dataset) -> list[Walked]:
+    """Held-out crops after their walks, the same for all variants, in blocks that each hold all doses."""
+    generator = torch.Generator().manual_seed(0)
+    crops = torch.from_numpy(dataset.crops("heldout", JUDGED, config.size, np.random.default_rng(0)))
+    lattice = Lattice(config.size, config.boundary)
+    return [
+        Walked.draw(
+            block,
+            config.carried,
+            stratified_log_doses(len(block), config.dose_min, config.dose_max, generator),
+            lattice,
+            generator,
+        )
+        for block in crops.split(BLOCK)
+    ]
+
+
+@torch.no_grad()
+def judge(model: UndoNet, walks: list[Walked], periodic: bool) -> tuple[float, float]:
+    """Held-out undo and clean losses, nats per particle."""
+    found = [losses(model, walked, periodic) for walked in walks]
+    particles = torch.tensor([float(walked.particles.sum()) for walked in walks])
+    parts = torch.tensor([[loss.undo, loss.clean] for loss in found])  # (blocks, 2)
+    undo, clean = (particles @ parts / particles.sum()).tolist()
+    return undo, clean
+
+
+def fidelity(model: UndoNet, dataset: Dataset, n: int) -> tuple[float, float]:
+    """Two-point error, relative, and interface of the samples over that of held-out crops of like fractions."""
+    config = model.config
+    crops = dataset.crops("heldout", n, config.size, np.random.default_rng(1))
+    totals = np.stack([(crops == k).reshape(n, -1).sum(1) for k in range(len(config.phases))], axis=1)
+    lattice = Lattice(config.size, config.boundary)
+    samples = np.empty_like(crops)
+    for state in generate(model, totals, lattice, SamplerSettings(), 0, 64):
+        for index, decoded in state.finished:
+            samples[index] = decoded.image
+    real = matched_crops(dataset, "heldout", samples, REPEATS, np.random.default_rng(2)).stack
+    names = [phase.name for phase in config.phases]
+    mean = []
+    for stack in (samples, real):
+        vectors = [measure(image, names, ("two-point", "interface")) for image in stack]
+        mean.append({key: np.mean([v[key] for v in vectors], axis=0) for key in vectors[0]})
+    kind = METRICS["two-point"].kind(len(config.size))
+    error = np.mean([kind.distance(mean[0][key], mean[1][key]) for key in mean[0] if key[0] == "two-point"])
+    ratio = np.mean([mean[0][key][0] / mean[1][key][0] for key in mean[0] if key[0] == "interface"])
+    return float(error), float(ratio)
+
+
+def row(*cells: Any) -> None:
+    print("|", " | ".join(map(str, cells)), "|", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, default=400, help=f"steps of {BATCH} crops each (default 400)")
+    length.add_argument("--minutes", type=float, help="train every model for this long instead")
+    parser.add_argument("--size", type=parse_size, default=(32, 32))
+    parser.add_argument("--variants", help="names, separated by commas (default: all)")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="one or more; each is trained")
+    parser.add_argument("--fidelity", type=int, metavar="N", help="also generate N samples with each model")
+    options = parser.parse_args()
+    dataset = Dataset.open(options.dataset)
+    settings = TrainSettings("tiny", options.size, options.steps, None, BATCH, 1e-3, 0, "noflux", "float32", holes=0.0)
+    if options.minutes:
+        settings = replace(settings, steps=10**6, max_seconds=60 * options.minutes)
+    config = replace(make_config(dataset, settings), architecture=Architecture(CHANNELS))
+    table = variants(config)
+    chosen = options.variants.split(",") if options.variants else list(table)
+    if unknown := set(chosen) - set(table):
+        parser.error(f"no variant {', '.join(sorted(unknown))}; there are: {', '.join(table)}")
+    walks = judged_walks(config, dataset)
+    head = ["variant", "seed", "parameters", "steps", "seconds", "undo", "clean", "sum"]
+    head += ["two-point error", "interface / real"] if options.fidelity else []
+    row(*head)
+    row(*("---" for _ in head))
+    for name in chosen:
+        for seed in options.seed:
+            trainer = train(table[name], config, replace(settings, seed=seed), dataset)
+            parameters = sum(p.numel() for p in trainer.model.parameters())
+            undo, clean = judge(trainer.average, walks, config.boundary == "periodic")
+            cells = [name, seed, f"{parameters / 1e3:.0f} k", trainer.step, f"{trainer.seconds:.0f}"]
+            cells += [f"{undo:.4f}", f"{clean:.4f}", f"{undo + clean:.4f}"]
+            if options.fidelity:
+                error, ratio = fidelity(trainer.average, dataset, options.fidelity)
+                cells += [f"{100 * error:.1f} %", f"{ratio:.3f}"]
+            row(*cells)
+
+
+if __name__ == "__main__":
+    main()
