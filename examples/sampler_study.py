@@ -231,7 +231,7 @@ def noise_floor(particles: int) -> float:
 
 def oracle(quick: bool) -> dict:
     """Total variation of every variant at 8 to 256 evaluations, and of tau-leaping."""
-    particles, steps, bounds = (2_000, STEPS[:2], (1.0,)) if quick else (200_000, STEPS, (1.0, 0.5))
+    particles, steps, bounds = (2_000, STEPS[:2], (1.0,)) if quick else (100_000, STEPS, (1.0, 0.5))
     dose_max = 10.0 if quick else Lattice((SIDE,)).mixing_dose()
     variants = {
         "default (eta 0, rho 7, rounded hops, trapezoidal)": Leaps,
@@ -535,8 +535,8 @@ def main() -> None:
     parser.add_argument("--model", default="berea-2d", help="name or path (default berea-2d)")
     parser.add_argument("--part", action="append", choices=PARTS, help="repeatable (default: all)")
     parser.add_argument("--only", default="", metavar="REGEX", help="variants of the part `leaps` (default: all)")
-    parser.add_argument("-n", type=int, default=96, help="samples of each variant (default 96)")
-    parser.add_argument("--cfl-samples", type=int, default=16, help="samples of tau-leaping (default 16)")
+    parser.add_argument("-n", type=int, default=64, help="samples of each variant (default 64)")
+    parser.add_argument("--cfl-samples", type=int, default=8, help="samples of tau-leaping (default 8)")
     parser.add_argument(
         "--bound", type=float, default=CflSettings().bound, help="largest hop probability of tau-leaping"
     )
