@@ -18,18 +18,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from rivals import annealing, corruption, gaussian, generators, walk
+from rivals import annealing, corruption, gaussian, generators, table, walk
+from rivals.table import Method
 
 from dsdcli.cli.parse import parse_size
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import DsdError, UsageError
-from dsdcli.evaluation.evaluate import Evaluation, evaluate
+from dsdcli.evaluation.evaluate import evaluate
 from dsdcli.evaluation.kept import Kept
 from dsdcli.network.checkpoint import load_tensors
 from dsdcli.network.shipped import find_model
@@ -38,32 +38,9 @@ from dsdcli.training.run import Run, make_config
 from dsdcli.training.settings import TrainSettings
 from dsdcli.training.trainer import Trainer
 
-METRICS = ("two-point", "interface", "pore-size", "percolation")
-COLUMNS = (
-    "two-point error",
-    "interface, share of real",
-    "pore-size error",
-    "percolating share",
-    "sampling, s",
-    "training, min",
-    "evaluations",
-    "changed for the count",
-)
 BATCH = 64
 SHOWN = 8  # samples of each method on the sheet
 FITTED = 256  # training crops that annealing and the length scales of porespy's generators are fitted to
-
-
-@dataclass(frozen=True)
-class Method:
-    """Samples (n, *L) of one method, and what they cost; ``changed``: share of the voxels moved to meet the counts."""
-
-    name: str
-    stack: np.ndarray
-    seconds: float
-    changed: float = 0.0
-    minutes: str = "0"
-    evaluations: float = 0
 
 
 def train(kind: type[Trainer], folder: Path, dataset: Dataset, size: tuple[int, ...], minutes: float) -> Run:
@@ -92,7 +69,7 @@ def by_dsd(name: str, model: Path, dataset: Dataset, size: tuple[int, ...], n: i
     stack, record = walk.sample(model, dataset, size, n, list(options))
     forced = float(np.mean([sample["decoding"]["forced"] for sample in record["samples"]]))
     minutes, evaluations = walk.minutes_trained(model), record["evaluations_per_sample"]
-    return Method(name, stack, record["seconds"], forced, minutes, evaluations)
+    return Method(name, stack, record["seconds"], forced, minutes, evaluations, rival=False)
 
 
 def by_gaussian(run: Run, totals: np.ndarray, size: tuple[int, ...]) -> Method:
@@ -154,50 +131,20 @@ def methods(
         yield by_porespy(generator, dataset, totals, size, data)
 
 
-def cells(found: Evaluation, method: Method | None) -> tuple[str, ...]:
-    """One line of the table, in the order of `COLUMNS`; without a method that of real images (the noise floor)."""
-    rows = {metric: [row for row in found.rows if row.metric == metric] for metric in METRICS}
-
-    def percent(metric: str) -> str:
-        return slashed([100 * (row.distance if method else row.floor) for row in rows[metric]]) + " %"
-
-    interface = [(row.generated / row.real if method else row.floor) for row in rows["interface"]]
-    axes = len(found.size)
-    through = np.array([row.generated if method else row.real for row in rows["percolation"]])
-    cost = ("-",) * 4
-    if method:
-        changed = f"{100 * method.changed:.2g} %"
-        cost = (f"{method.seconds:.3g}", method.minutes, f"{method.evaluations:.4g}", changed)
-    return (
-        percent("two-point"),
-        ("" if method else "1 ± ") + slashed(interface, 2),
-        percent("pore-size"),
-        slashed(through.reshape(-1, axes).mean(1), 3),
-        *cost,
-    )
-
-
-def slashed(values: Sequence[float], digits: int = 1) -> str:
-    return " / ".join(f"{value:.{digits}f}" for value in values)
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def compare(dataset: Dataset, found: Sequence[Method], work: Path) -> str:
-    """The table: every method against held-out crops of the same voxel counts, below the noise floor."""
+    """The table of every method against held-out crops of the same voxel counts, and what dsd loses in."""
     names = [phase.name for phase in dataset.phases]
-    rows = []
+    scored = []
     for method in found:
         kept = Kept(work / "measured.jsonl", names)  # the real crops are the same for all: they are measured once
-        result = evaluate(method.stack, dataset, metrics=METRICS, kept=kept)
+        result = evaluate(method.stack, dataset, metrics=table.METRICS, kept=kept)
         kept.write()
-        if not rows:
-            rows.append((f"real against real, {len(method.stack)} samples", *cells(result, None)))
-        rows.append((method.name, *cells(result, method)))
-    return markdown(("", *COLUMNS), rows)
+        if not scored:
+            real = table.floor(result)
+        scored.append((method, table.scores(result)))
+    rows = [(f"real against real, {len(found[0].stack)} samples", *table.quality(real, "1 ± "), *["-"] * 4)]
+    rows += [(method.name, *table.quality(score), *table.cost(method)) for method, score in scored]
+    return table.markdown(("", *table.COLUMNS), rows) + "\n" + "\n".join(table.losses(scored, real)) + "\n"
 
 
 def corruption_table(folder: Path, dataset: Dataset) -> str:
@@ -212,7 +159,7 @@ def corruption_table(folder: Path, dataset: Dataset) -> str:
             c = corruption.measure(authors, images, Lattice((side, side), boundary), dose)
             times = (f"{1000 * c.authors:.2f}", f"{1000 * c.dsd:.2f}", f"{c.table:.2f}")
             rows.append((f"{boundary}, {side}x{side}", f"{dose:g}", *times, f"{c.p_authors:.2f}", f"{c.p_dsd:.2f}"))
-    return markdown(head, rows)
+    return table.markdown(head, rows)
 
 
 def sheet(path: Path, dataset: Dataset, found: Sequence[Method]) -> None:
@@ -231,7 +178,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0, help="training time of each network (default 20)")
     parser.add_argument("-n", type=int, default=128, help="samples of each method, 2 or more (default 128)")
     parser.add_argument(
-        "--cfl", type=int, default=8, metavar="N", help="samples by CFL tau-leaping (default 8; 0: none)"
+        "--cfl", type=int, default=8, metavar="N", help="samples by CFL tau-leaping (default 8, slow; 0: none)"
     )
     parser.add_argument("--size", type=parse_size, default=(64, 64), help="HxW of crops and samples (default 64x64)")
     parser.add_argument("--dsd-reference", metavar="MODEL", help="a dsd model trained for longer, name or path")
@@ -248,11 +195,11 @@ def main() -> None:
     with nullcontext(options.work) if options.work else tempfile.TemporaryDirectory() as work:
         found = list(methods(dataset, options.size, options.minutes, options.n, options.cfl, Path(work), reference))
         with tempfile.TemporaryDirectory() as scratch:
-            table = compare(dataset, found, Path(scratch))
+            text = compare(dataset, found, Path(scratch))
     sheet(options.out, dataset, found)
     phases = " / ".join(phase.name for phase in dataset.phases)
     print(f"{dataset.path.name}, phases {phases}; seconds for {options.n} samples; torch {torch.__version__}\n")
-    print(table)
+    print(text)
     if options.authors:
         print(corruption_table(options.authors, dataset))
     else:

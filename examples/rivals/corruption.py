@@ -76,6 +76,7 @@ def authors_table(authors: SimpleNamespace, lattice: Lattice, dose: float) -> np
 
 def measure(authors: SimpleNamespace, images: np.ndarray, lattice: Lattice, dose: float) -> Corruption:
     """Corrupt square images bool (B, L, L) at one dose in both ways."""
+    torch.set_num_threads(1)  # again: numba, which the metrics use, changes it where both run on one OpenMP
     began = time.process_time()
     table = authors_table(authors, lattice, dose)
     building = time.process_time() - began
