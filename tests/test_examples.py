@@ -1,5 +1,6 @@
 """The examples run; the long ones in a short version."""
 
+import itertools
 import re
 import runpy
 import subprocess
@@ -13,12 +14,15 @@ import tifffile
 import torch
 from PIL import Image
 
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.dataset import Image as Scan
 from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
 from dsdcli.training.loss import losses
 from dsdcli.training.run import make_config
 from dsdcli.training.settings import TrainSettings
+from tests.conftest import blobs
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -64,6 +68,46 @@ def test_benchmark(tmp_path, model):
     said = run(tmp_path, "benchmark_generate.py", "--model", model, "-n", 3, "--batch", 2, "--steps", 4)
     assert said.startswith("3 samples of 16x16 with model on ")
     assert "9 evaluations a sample, 18 batches through the network" in said
+
+
+def test_benchmark_of_training(tmp_path, rock):
+    said = run(tmp_path, "benchmark_train.py", rock.path, "--size", "16x16", "--batch", 2, "--steps", 2)
+    assert "outside the network (first three)" in said
+
+
+def test_any_size(tmp_path, rock, model):
+    words = ("--real", rock.path, "--sizes", 16, 32, 64, "--area", 512, "--steps", 1, "-o", "a.png")
+    said = run(tmp_path, "any_size.py", model, *words)
+    assert "| noflux | 2 of 16x16 | 16x16 |" in said
+    assert "| periodic | 1 of 64x64 | 32x32 |" in said  # no real crops are so large
+    assert "every count exact" in said
+    assert Image.open(tmp_path / "a.png").size == (64, 64)
+
+
+def test_quality_of_fillings(tmp_path, rock, model):
+    train, heldout = (Scan(blobs((2, 80, 80), [0.3], seed), "ZYX") for seed in (0, 1))
+    path = tmp_path / "wide.dsd.h5"
+    Dataset(path, rock.phases, 2.0, "um", "z", 1, {"sources": []}, (train,), (heldout,)).write(path)
+    said = run(tmp_path, "inpaint_quality.py", model, path, "-n", 16, "--steps", 1, "-o", "holes.png")
+    assert "8 holes of each kind in 2 held-out crops of 80x80, each filled 2 times" in said
+    assert len(re.findall(r"^\| (?:dsd|pasted piece|random voxels) \| \d", said, re.MULTILINE)) == 6
+    assert Image.open(tmp_path / "holes.png").size
+
+
+def test_correlation_across_a_rim_counts_every_pair():
+    example = runpy.run_path(str(EXAMPLES / "inpaint_quality.py"))
+    rng = np.random.default_rng(0)
+    image, hole = rng.integers(3, size=(5, 6)), rng.random((5, 6)) < 0.4
+    found = example["covariance"](image, hole, ~hole, 3)
+    same = np.zeros((3, 20, 2))
+    for x, y in itertools.product(np.argwhere(hole), np.argwhere(~hole)):
+        lag = int(np.hypot(*(x - y)))
+        for phase in range(3):
+            same[phase, lag] += (image[*x] == image[*y] == phase, 1)
+    for phase in range(3):
+        expected = same[phase, 1:5, 0] / same[phase, 1:5, 1]
+        product = (image[hole] == phase).mean() * (image[~hole] == phase).mean()
+        np.testing.assert_allclose(found[phase, :4], expected - product, atol=1e-12)
 
 
 def test_picture_of_real_beside_generated(tmp_path, rock, model, monkeypatch):
