@@ -157,7 +157,7 @@ def corruption_table(folder: Path, dataset: Dataset) -> str:
         images = dataset.crops("train", 32, (side, side), np.random.default_rng(0)) == phase
         for dose in corruption.DOSES:
             c = corruption.measure(authors, images, Lattice((side, side), boundary), dose)
-            times = (f"{1000 * c.authors:.2f}", f"{1000 * c.dsd:.2f}", f"{c.table:.2f}")
+            times = (f"{1000 * c.authors:.2f}", f"{1000 * c.dsd:.2f}", f"{c.table:.2g}")
             rows.append((f"{boundary}, {side}x{side}", f"{dose:g}", *times, f"{c.p_authors:.2f}", f"{c.p_dsd:.2f}"))
     return table.markdown(head, rows)
 
