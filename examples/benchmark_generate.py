@@ -18,9 +18,10 @@ from dsdcli.cli.parse import parse_batch, parse_size
 from dsdcli.device import pick_device
 from dsdcli.network.shipped import find_model
 from dsdcli.process.walk import scatter
+from dsdcli.sampling.batch import block_images
 from dsdcli.sampling.job import Job, make_totals
 from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import block_images, generate
+from dsdcli.sampling.sampler import generate
 
 ROUNDS = 15
 COMPARED_DOSE = 5.0
