@@ -100,7 +100,7 @@ def random_hole(ndim: int, rng: np.random.Generator) -> Hole:
         at = np.indices(shape)
         for _ in range(rng.integers(1, 5)):
             centre = np.array([rng.integers(side) for side in shape]).reshape(-1, *(1,) * ndim)
-            radius = rng.uniform(0.5, 0.4 * max(shape))
+            radius = rng.uniform(0.5, 0.5 + 0.35 * max(shape))
             away = np.abs(at - centre)
             kind = rng.choice(["box", "disc", "scattered"])
             near = away.max(0) <= radius if kind == "box" else (away**2).sum(0) <= radius**2

@@ -254,11 +254,12 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("-n", type=int, default=200, help="fillings of holes of each kind by each method (default 200)")
     parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps of the reverse walk")
+    parser.add_argument("--eta", type=float, default=SamplerSettings().eta, help="share of back-and-forth hops kept")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("-o", "--out", type=Path, default=Path("inpaint_quality.png"))
     options = parser.parse_args()
-    dataset, settings = Dataset.open(options.dataset), SamplerSettings(steps=options.steps)
+    dataset, settings = Dataset.open(options.dataset), SamplerSettings(steps=options.steps, eta=options.eta)
     model = load_model(find_model(options.model), pick_device(options.device))
     if model.config.ndim != 2:
         parser.error(f"{options.model} is a 3D model; this example is for 2D ones")
@@ -271,8 +272,8 @@ def main() -> None:
     real = quarters(to_model[dataset.crops("heldout", crops, (2 * side, 2 * side), rng)])  # (n, a, a)
     pieces = to_model[dataset.crops("train", PIECES, (side, side), rng)]
     print(
-        f"{options.model}, {settings.evaluations} evaluations: {len(real)} holes of each kind in {crops} held-out "
-        f"crops of {2 * side}x{2 * side}, each filled {FILLINGS} times. Two-point errors of "
+        f"{options.model}, {settings.evaluations} evaluations, eta {settings.eta:g}: {len(real)} holes of each kind in "
+        f"{crops} held-out crops of {2 * side}x{2 * side}, each filled {FILLINGS} times. Two-point errors of "
         f"{' / '.join(names[phase] for phase in shown_phases(phases))}."
     )
     tiles: list[np.ndarray] = []
