@@ -99,11 +99,14 @@ class Walked:
 
 
 def losses(model: UndoNet, walked: Walked, periodic: bool) -> Losses:
-    """Judge the network on images that have walked."""
+    """Judge the network on images that have walked: the mean over images, each with the square root of its walking
+    particles as weight. By their number alone holes would hardly count; with equal weights they would add most noise.
+    """
     log_hat, logits = model(walked.counts, walked.dose, walked.walkable, periodic)  # (B, C, 2d, *L), (B, K, *L)
-    particles = walked.particles.sum().clamp_min(1)
+    root = walked.particles.clamp_min(1).float().sqrt()  # (B,)
+    weight = 1 / (root * root.sum())
     per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
-    undo = ((walked.dose.float() * per_image).sum() + walked.floor.sum().float()) / particles
+    undo = walked.dose.float() * per_image + walked.floor.float()
     entropy = F.cross_entropy(logits, walked.images.long(), reduction="none") * walked.walkable  # (B, *L)
-    clean = (entropy.flatten(1).sum(1) / (1 + walked.dose.float())).sum() / particles
-    return Losses(undo, clean)
+    clean = entropy.flatten(1).sum(1) / (1 + walked.dose.float())
+    return Losses((weight * undo).sum(), (weight * clean).sum())

@@ -19,6 +19,8 @@ class TrainSettings:
         ema: decay of the averaged weights, the ones that are used.
         precision: arithmetic of the network; bfloat16 means autocast with float32 weights.
         holes: share of the crops that walk in a hole instead of whole, so that one model generates and in-paints.
+        large: share of the steps that take crops twice as wide, as many voxels in all, so that the network sees sites
+            far from every wall, as in samples larger than the crops; none if the images are too small for them.
         validate_every: steps between validations, checkpoints and sample sheets.
     """
 
@@ -35,6 +37,7 @@ class TrainSettings:
     warmup: int = 100
     dose_min: float = 0.05
     holes: float = 0.5
+    large: float = 0.25
     validate_every: int = 500
 
     def __post_init__(self) -> None:

@@ -54,6 +54,12 @@ class Trainer:
             self.model.parameters(), lr=settings.lr, weight_decay=0.01, betas=(0.9, 0.99)
         )
         self.holes = Holes(self.lattice, settings.seed)
+        wide = tuple(2 * side for side in settings.size)
+        try:
+            dataset.crops("train", 1, wide, np.random.default_rng(0))
+            self.wide = Holes(Lattice(wide, settings.boundary), settings.seed)
+        except DataError:
+            self.wide = None
         self.rng = np.random.default_rng(settings.seed)
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.step = 0
@@ -115,8 +121,11 @@ class Trainer:
             FloatingPointError: the loss is not finite; the weights are then still those of the last step.
         """
         s = self.settings
-        crops = self.dataset.crops("train", s.batch, s.size, self.rng, augment=True)
-        walked = self.walk(crops, self.rng, self.generator)
+        wide = self.wide if self.rng.random() < s.large else None
+        holes = wide or self.holes
+        number = s.batch if wide is None else -(-s.batch // 2 ** len(s.size))
+        crops = self.dataset.crops("train", number, holes.lattice.shape, self.rng, augment=True)
+        walked = self.walk(crops, holes, self.rng, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
             loss = losses(self.model, walked, s.boundary == "periodic").total
         value = loss.item()
@@ -133,11 +142,11 @@ class Trainer:
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return value
 
-    def walk(self, crops: np.ndarray, rng: np.random.Generator, generator: torch.Generator) -> Walked:
+    def walk(self, crops: np.ndarray, holes: Holes, rng: np.random.Generator, generator: torch.Generator) -> Walked:
         """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing."""
         config = self.model.config
         parts, done = [], 0
-        for number, domain in self.holes.draw(len(crops), self.settings.holes, rng):
+        for number, domain in holes.draw(len(crops), self.settings.holes, rng):
             images = torch.from_numpy(crops[done : done + number]).to(self.device)
             high = max(min(config.dose_max, domain.mixing_dose()), 2 * config.dose_min)
             dose = stratified_log_doses(number, config.dose_min, high, generator)
@@ -155,7 +164,7 @@ class Trainer:
         total = 0.0
         block = 4 * s.batch  # what fits with gradients fits more than four times without
         for i in range(0, VALIDATION_CROPS, block):
-            walked = self.walk(crops[i : i + block], rng, generator)
+            walked = self.walk(crops[i : i + block], self.holes, rng, generator)
             total += losses(self.average, walked, s.boundary == "periodic").total.item() * len(walked.images)
         return total / VALIDATION_CROPS
 
