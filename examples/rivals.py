@@ -50,7 +50,17 @@ def train(kind: type[Trainer], folder: Path, dataset: Dataset, size: tuple[int, 
     """
     steps, batch, lr, seed = 10**7, 32, 1e-3, 0
     settings = TrainSettings(
-        "tiny", size, steps, 60 * minutes, batch, lr, seed, boundary="noflux", precision="bfloat16", holes=0.0
+        "tiny",
+        size,
+        steps,
+        60 * minutes,
+        batch,
+        lr,
+        seed,
+        boundary="noflux",
+        precision="bfloat16",
+        holes=0.0,
+        large=0.0,
     )
     run = Run(folder)
     if run.resumable():

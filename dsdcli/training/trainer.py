@@ -120,14 +120,7 @@ class Trainer:
         Raises:
             FloatingPointError: the loss is not finite; the weights are then still those of the last step.
         """
-        s = self.settings
-        wide = self.wide if self.rng.random() < s.large else None
-        holes = wide or self.holes
-        number = s.batch if wide is None else -(-s.batch // 2 ** len(s.size))
-        crops = self.dataset.crops("train", number, holes.lattice.shape, self.rng, augment=True)
-        walked = self.walk(crops, holes, self.rng, self.generator)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            loss = losses(self.model, walked, s.boundary == "periodic").total
+        loss = self.batch_loss()
         value = loss.item()
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss became {value} at step {self.step}")
@@ -138,9 +131,20 @@ class Trainer:
             group["lr"] = lr
         self.optimizer.step()
         # A short average early on, so that the zero initialisation is soon forgotten.
-        decay = min(s.ema, (1 + self.step) / (10 + self.step))
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return value
+
+    def batch_loss(self) -> torch.Tensor:
+        """Loss of the model on new crops, of the usual size or twice as wide, after their walk."""
+        s = self.settings
+        wide = self.wide if self.rng.random() < s.large else None
+        holes = wide or self.holes
+        number = s.batch if wide is None else -(-s.batch // 2 ** len(s.size))
+        crops = self.dataset.crops("train", number, holes.lattice.shape, self.rng, augment=True)
+        walked = self.walk(crops, holes, self.rng, self.generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
+            return losses(self.model, walked, s.boundary == "periodic").total
 
     def walk(self, crops: np.ndarray, holes: Holes, rng: np.random.Generator, generator: torch.Generator) -> Walked:
         """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing."""

@@ -63,21 +63,11 @@ class GaussianTrainer(Trainer):
         same = {name: self.optimizer.defaults[name] for name in ("lr", "betas", "weight_decay")}
         self.optimizer = torch.optim.AdamW(self.model.parameters(), **same)
 
-    def train_step(self, lr: float) -> float:
+    def batch_loss(self) -> torch.Tensor:
         s = self.settings
         crops = self.dataset.crops("train", s.batch, s.size, self.rng, augment=True)
-        images = torch.from_numpy(crops).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            loss = self.loss(images)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        decay = min(s.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-        return loss.item()
+            return self.loss(torch.from_numpy(crops).to(self.device))
 
     def loss(self, images: torch.Tensor) -> torch.Tensor:
         """Denoising error, weighted so that the network's own target has unit variance at every noise level."""
