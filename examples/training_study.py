@@ -6,8 +6,9 @@
 Prints a Markdown row as soon as a model is trained. "undo" is the likelihood of the process, "clean" the cross
 entropy of the clean image, both in nats per particle, for the averaged weights on held-out crops, and always with log s
 uniform, however a variant trains. The recipe is that of `dsd train`, with small crops, half the channels of its
-smallest preset, and whole crops only, so that a model takes a minute or less. With --steps all see as many crops; with
---minutes all take as long. Seconds are those of the process, so that other work on the machine distorts them little.
+smallest preset, and whole crops of one size only, so that a model takes a minute or less. With --steps all see as many
+crops; with --minutes all take as long. Seconds are those of the process, so that other work on the machine distorts
+them little.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
-from dsdcli.training.loss import Losses, Walked, losses
+from dsdcli.training.loss import Losses, Walked
 from dsdcli.training.run import make_config
 from dsdcli.training.settings import TrainSettings
 
@@ -115,25 +116,33 @@ def small_dose(walked: Walked) -> torch.Tensor:
     return 1 / (1 + walked.dose.float())
 
 
+def per_particle(walked: Walked) -> torch.Tensor:
+    """Turns the recipe's weight of an image, the root of its particles, into their number."""
+    root = walked.particles.float().sqrt()
+    return root * root.sum() / (root * root).sum()
+
+
 def per_crop(walked: Walked) -> torch.Tensor:
-    """Turns a mean over particles into a mean over images."""
-    return walked.particles.float().mean() / walked.particles
+    """Turns it into equal weights of all images."""
+    root = walked.particles.clamp_min(1).float().sqrt()
+    return root.mean() / root
 
 
 def weighted(
     undo: Callable[[Walked], torch.Tensor] = one, clean: Callable[[Walked], torch.Tensor] = small_dose
 ) -> Callable[[UndoNet, Walked, bool], Losses]:
-    """`dsdcli.training.loss.losses` with other weights (B,) of the images in its two parts."""
+    """`dsdcli.training.loss.losses` with weights (B,) of the images in its two parts on top of its own."""
 
     def weighted_losses(model: UndoNet, walked: Walked, periodic: bool) -> Losses:
         log_hat, logits = model(walked.counts, walked.dose, walked.walkable, periodic)
         divergence = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
         divergence = walked.dose.float() * divergence + walked.floor.float()
         entropy = F.cross_entropy(logits, walked.images.long(), reduction="none") * walked.walkable
-        particles = walked.particles.sum()
+        root = walked.particles.clamp_min(1).float().sqrt()
+        weight = 1 / (root * root.sum())
         return Losses(
-            (undo(walked) * divergence).sum() / particles,
-            (clean(walked) * entropy.flatten(1).sum(1)).sum() / particles,
+            (undo(walked) * weight * divergence).sum(),
+            (clean(walked) * weight * entropy.flatten(1).sum(1)).sum(),
         )
 
     return weighted_losses
@@ -158,6 +167,9 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
     def loss(**weights: Callable[[Walked], torch.Tensor]) -> Variant:
         return Variant(names={"losses": weighted(**weights)})
 
+    def count(weight: Callable[[Walked], torch.Tensor]) -> Variant:
+        return loss(undo=weight, clean=lambda walked: weight(walked) * small_dose(walked))
+
     def net(**changes: Any) -> Variant:
         return Variant(architecture=changes)
 
@@ -173,7 +185,8 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
         "clean weight constant": loss(clean=one),
         "clean weight x 0.3": loss(clean=lambda walked: 0.3 * small_dose(walked)),
         "clean weight x 3": loss(clean=lambda walked: 3 * small_dose(walked)),
-        "loss per image": loss(undo=per_crop, clean=lambda walked: per_crop(walked) * small_dose(walked)),
+        "images count by their particles": count(per_particle),
+        "all images count the same": count(per_crop),
         "patch 1": net(patch=1),
         "patch 4": net(patch=4),
         "wider": net(channels=tuple(2 * c for c in CHANNELS)),
@@ -191,6 +204,7 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
         "lr 2e-3": Variant({"lr": 2e-3}),
         "lr 4e-3": Variant({"lr": 4e-3}),
         "half of the crops in holes": Variant({"holes": 0.5}),
+        "a quarter of the steps on wide crops": Variant({"large": 0.25}),
     }
 
 
@@ -231,7 +245,8 @@ def judged_walks(config: ModelConfig, dataset: Dataset) -> list[Walked]:
 @torch.no_grad()
 def judge(model: UndoNet, walks: list[Walked], periodic: bool) -> tuple[float, float]:
     """Held-out undo and clean losses, nats per particle."""
-    found = [losses(model, walked, periodic) for walked in walks]
+    likelihood = weighted(per_particle, lambda walked: per_particle(walked) * small_dose(walked))
+    found = [likelihood(model, walked, periodic) for walked in walks]
     particles = torch.tensor([float(walked.particles.sum()) for walked in walks])
     parts = torch.tensor([[loss.undo, loss.clean] for loss in found])  # (blocks, 2)
     undo, clean = (particles @ parts / particles.sum()).tolist()
@@ -276,7 +291,9 @@ def main() -> None:
     parser.add_argument("--fidelity", type=int, metavar="N", help="also generate N samples with each model")
     options = parser.parse_args()
     dataset = Dataset.open(options.dataset)
-    settings = TrainSettings("tiny", options.size, options.steps, None, BATCH, 1e-3, 0, "noflux", "float32", holes=0.0)
+    settings = TrainSettings(
+        "tiny", options.size, options.steps, None, BATCH, 1e-3, 0, "noflux", "float32", holes=0.0, large=0.0
+    )
     if options.minutes:
         settings = replace(settings, steps=10**6, max_seconds=60 * options.minutes)
     config = replace(make_config(dataset, settings), architecture=Architecture(CHANNELS))
