@@ -42,7 +42,7 @@ from dsdcli.sampling.cfl import CflSettings, cfl
 from dsdcli.sampling.decode import assign
 from dsdcli.sampling.job import Job, make_totals
 from dsdcli.sampling.reverse import Fields, SamplerSettings, at_particles, reverse
-from dsdcli.sampling.sampler import TIE_BREAK, sample_seed
+from dsdcli.sampling.sampler import START, TIE_BREAK, sample_seed
 
 PARTS = ("oracle", "leaps", "decoding", "curve", "cfl")
 STEPS = (4, 8, 16, 31, 64, 128)  # leaps of two evaluations
@@ -348,18 +348,18 @@ class Bench:
         model, lattice, n = self.job.model, self.job.lattice, n or self.n
         config = model.config
         totals = make_totals(self.job, n, {}, {}, None)
-        spectrum = torch.tensor(config.integral_range, dtype=torch.float64)
-        undo, clean = in_blocks(model.undo), in_blocks(model.clean)
+        spectrum, high = torch.tensor(config.integral_range, dtype=torch.float64), START * config.dose_max
         began, stack, evaluations = time.perf_counter(), [], 0
         for start in range(0, n, BATCH):
             wanted = totals[start : start + BATCH]
+            undo, clean = in_blocks(model.undo, start), in_blocks(model.clean, start)
             seeds = [sample_seed(self.job.seed, start + i) for i in range(len(wanted))]
             generators = [torch.Generator().manual_seed(seed) for seed in seeds]
             counts = torch.from_numpy(wanted[:, config.carried])
-            waves = slow_waves(counts / lattice.sites, spectrum, config.dose_max, lattice, generators)
+            waves = slow_waves(counts / lattice.sites, spectrum, high, lattice, generators)
             walkers = scatter(counts, lattice, generators, waves)
             count = 1  # the decoding
-            for state in walk(walkers, model.phases, undo, clean, lattice, config.dose_max, generators):
+            for state in walk(walkers, model.phases, undo, clean, lattice, high, generators):
                 walkers = state
                 count += 1
                 if count % 500 == 0:
