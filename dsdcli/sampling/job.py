@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +142,9 @@ def run_job(
         raise AssertionError("the decoding missed the requested counts")
     used = {"evaluations_per_sample": round(state.evaluations / batches)}  # a mean where only the rates decide
     audit = audit_record(job, out, argv, seconds, config.phases, config.voxel_size, config.voxel_unit, samples, **used)
-    write = partial(write_sheet, stack=stack[:SHEET_SAMPLES], phases=config.phases)
-    return write_all(out, stack, config.phases, audit, write)
+    return write_all(
+        out, stack, config.phases, audit, lambda path: write_sheet(path, stack[:SHEET_SAMPLES], config.phases)
+    )
 
 
 def decoding_record(decoded: Decoded) -> dict[str, float]:
