@@ -7,10 +7,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 from dsdcli.data.dataset import Dataset, Image
 from dsdcli.data.phases import Phase
+from dsdcli.network.config import Architecture, ModelConfig
+from dsdcli.network.model import UndoNet
 
 
 def blobs(shape, levels, seed):
@@ -25,6 +28,29 @@ def make_dataset(folder, phases, levels, name="toy"):
     train, heldout = (Image(blobs((depth, 32, 32), levels, seed), "ZYX") for seed, depth in ((0, 24), (1, 16)))
     Dataset(path, phases, 2.0, "um", "z", 1, {"sources": []}, (train,), (heldout,)).write(path)
     return Dataset.open(path)
+
+
+def random_model(
+    phases: int, ndim: int, boundary: str = "noflux", seed: int = 0, background: int | None = None
+) -> UndoNet:
+    """An untrained network whose outputs are far from constant."""
+    torch.manual_seed(seed)
+    names = tuple(Phase(f"p{i}", i) for i in range(phases))
+    config = ModelConfig(
+        phases=names,
+        background=phases - 1 if background is None else background,
+        fractions=(1 / phases,) * phases,
+        boundary=boundary,
+        size=(8,) * ndim,
+        dose_min=0.05,
+        dose_max=10.0,
+        dose_start=10.0,
+        integral_range=tuple(tuple(float(4 * (i == j)) for j in range(phases - 1)) for i in range(phases - 1)),
+        architecture=Architecture((8, 16)),
+    )
+    model = UndoNet(config).eval().requires_grad_(False)
+    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
+    return model
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.batch import BATCH_BLOCKS, BLOCK_SITES, USED_SHARE, block_images, fitting_batch, peak_bytes
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
-from tests.test_sampling import random_model
+from tests.conftest import random_model
 
 CPU = torch.device("cpu")
 DEVICES = (CPU, torch.device("cuda"))  # nothing here computes on it

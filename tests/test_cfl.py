@@ -19,7 +19,8 @@ from dsdcli.process.walk import scatter
 from dsdcli.sampling.cfl import CflSettings, cfl
 from dsdcli.training.run import make_config
 from dsdcli.training.settings import TrainSettings
-from tests.test_sampling import generated, random_model
+from tests.conftest import random_model
+from tests.test_sampling import generated
 
 
 def generators(n, seed=0):

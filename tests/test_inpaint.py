@@ -10,9 +10,6 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 from scipy.stats import chisquare
 
-from dsdcli.data.phases import Phase
-from dsdcli.network.config import Architecture, ModelConfig
-from dsdcli.network.model import UndoNet
 from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
@@ -23,6 +20,7 @@ from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
 from dsdcli.training.holes import MOST_SITES, Holes
 from dsdcli.training.loss import Walked
+from tests.conftest import random_model
 
 BOUNDARIES = ["noflux", "periodic"]
 
@@ -224,27 +222,11 @@ def test_only_a_mask_that_fits_makes_a_hole():
             Hole((4, 4), mask=mask)
 
 
-def random_model(phases: int, ndim: int) -> UndoNet:
-    """An untrained network whose outputs are far from constant."""
-    torch.manual_seed(phases)
-    config = ModelConfig(
-        phases=tuple(Phase(f"p{i}", i) for i in range(phases)),
-        background=phases // 2,
-        fractions=(1 / phases,) * phases,
-        boundary="noflux",
-        size=(8,) * ndim,
-        dose_min=0.05,
-        dose_max=10.0,
-        dose_start=10.0,
-        integral_range=tuple(tuple(float(4 * (i == j)) for j in range(phases - 1)) for i in range(phases - 1)),
-        architecture=Architecture((8, 16)),
-    )
-    model = UndoNet(config).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
-    return model
-
-
-MODELS = {(phases, ndim): random_model(phases, ndim) for phases in (2, 3, 4) for ndim in (1, 2, 3)}
+MODELS = {
+    (phases, ndim): random_model(phases, ndim, seed=phases, background=phases // 2)
+    for phases in (2, 3, 4)
+    for ndim in (1, 2, 3)
+}
 
 
 def fill(model, totals, hole, around, seed=0, batch=64):

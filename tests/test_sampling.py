@@ -11,8 +11,6 @@ from scipy.optimize import linear_sum_assignment
 
 from dsdcli.data.phases import Phase
 from dsdcli.errors import UsageError
-from dsdcli.network.config import Architecture, ModelConfig
-from dsdcli.network.model import UndoNet
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
@@ -20,29 +18,9 @@ from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.decode import assign, decode
 from dsdcli.sampling.reverse import SamplerSettings, reverse
 from dsdcli.sampling.sampler import generate
+from tests.conftest import random_model
 
 PHASES = (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170))
-
-
-def random_model(phases: int, ndim: int, boundary: str = "noflux", seed: int = 0) -> UndoNet:
-    """An untrained network whose outputs are far from constant."""
-    torch.manual_seed(seed)
-    names = tuple(Phase(f"p{i}", i) for i in range(phases))
-    config = ModelConfig(
-        phases=names,
-        background=phases - 1,
-        fractions=(1 / phases,) * phases,
-        boundary=boundary,
-        size=(8,) * ndim,
-        dose_min=0.05,
-        dose_max=10.0,
-        dose_start=10.0,
-        integral_range=tuple(tuple(float(4 * (i == j)) for j in range(phases - 1)) for i in range(phases - 1)),
-        architecture=Architecture((8, 16)),
-    )
-    model = UndoNet(config).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
-    return model
 
 
 def run(model, totals, lattice, seed=0, batch=64, **kwargs):

@@ -5,9 +5,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from dsdcli.sampling.job import Written
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -37,14 +40,23 @@ def emit_json(value: Any) -> None:
     emit(json.dumps(value, indent=2))
 
 
+def emit_written(written: "Written", as_json: bool) -> None:
+    """The files of a finished job: the path of the samples on stdout, or their audit record."""
+    say(f"sheet {written.sheet}, audit record {written.record}")
+    if as_json:
+        emit_json(written.audit)
+    else:
+        emit(str(written.path))
+
+
 @contextlib.contextmanager
 def progress(
     label: str, total: float | None, before: float = 0.0, every_seconds: float = 30.0
 ) -> Iterator[Callable[..., None]]:
     """A bar on a terminal, a plain line every ``every_seconds`` elsewhere, nothing when quiet.
 
-    Yields ``update(done, note="")``: ``done`` counts towards ``total`` (None: nobody knows), ``note`` is free text behind the bar. ``before``
-    is what an earlier run has done of it.
+    Yields ``update(done, note="")``: ``done`` counts towards ``total`` (None: nobody knows), ``note`` is free
+    text behind the bar. ``before`` is what an earlier run has done of it.
     """
     if _quiet:
         yield lambda done, note="": None

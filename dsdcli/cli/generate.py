@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, progress, say, set_quiet
-from dsdcli.cli.parse import parse_batch, parse_pairs, parse_size
+from dsdcli.cli.console import AsJson, Quiet, emit_written, progress, say, set_quiet
+from dsdcli.cli.parse import parse_batch, parse_fractions, parse_pairs, parse_size
 from dsdcli.errors import UsageError
 
 
@@ -36,12 +36,8 @@ def generate(
     Without a request the phases take their volume fractions in the training images.
     """
     set_quiet(quiet)
-    fractions = parse_pairs("--fraction", fraction or [], float)
+    fractions = parse_fractions(porosity, fraction or [])
     numbers = parse_pairs("--counts", counts or [], int)
-    if porosity is not None:
-        if "pore" in fractions:
-            raise UsageError("--porosity and --fraction pore=V say the same thing; give one")
-        fractions["pore"] = porosity
     if like and (fractions or numbers):
         raise UsageError("--like draws the counts from real crops; leave out --porosity, --fraction and --counts")
     if sampler not in ("trapezoidal", "cfl"):
@@ -82,8 +78,4 @@ def generate(
         f"{number} samples of {'x'.join(map(str, job.lattice.shape))}, exact counts, seed {job.seed}, "
         f"{written.audit['evaluations_per_sample']} evaluations each, {written.audit['seconds']:.1f} s"
     )
-    say(f"sheet {written.sheet}, audit record {written.record}")
-    if as_json:
-        emit_json(written.audit)
-    else:
-        emit(str(written.path))
+    emit_written(written, as_json)

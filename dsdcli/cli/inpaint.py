@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, progress, say, set_quiet
-from dsdcli.cli.parse import parse_box, parse_disk, parse_pairs, parse_phase, parse_slice
+from dsdcli.cli.console import AsJson, Quiet, emit_written, progress, say, set_quiet
+from dsdcli.cli.parse import parse_box, parse_disk, parse_fractions, parse_pairs, parse_phase, parse_slice
 from dsdcli.errors import UsageError
 
 
@@ -43,13 +43,9 @@ def inpaint(
     set_quiet(quiet)
     named = [parse_phase(text) for text in phase or []]
     boxes, disks = [parse_box(text) for text in box or []], [parse_disk(text) for text in disk or []]
-    fractions = parse_pairs("--fraction", fraction or [], float)
+    fractions = parse_fractions(porosity, fraction or [])
     numbers = parse_pairs("--counts", counts or [], int)
     at = parse_slice(plane) if plane else None
-    if porosity is not None:
-        if "pore" in fractions:
-            raise UsageError("--porosity and --fraction pore=V say the same thing; give one")
-        fractions["pore"] = porosity
     if keep and (fractions or numbers):
         raise UsageError("--keep takes the counts from the image; leave out --porosity, --fraction and --counts")
     if not (mask or boxes or disks or unknown is not None):
@@ -109,8 +105,4 @@ def inpaint(
         f"{'hole' if parts.max() == 1 else 'holes'}, exact counts, nothing else changed, seed {job.seed}, "
         f"{written.audit['seconds']:.1f} s"
     )
-    say(f"sheet {written.sheet}, audit record {written.record}")
-    if as_json:
-        emit_json(written.audit)
-    else:
-        emit(str(written.path))
+    emit_written(written, as_json)

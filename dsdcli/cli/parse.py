@@ -64,6 +64,20 @@ def parse_pairs(option: str, texts: list[str], kind: type) -> dict[str, float] |
     return pairs
 
 
+def parse_fractions(porosity: float | None, texts: list[str]) -> dict[str, float]:
+    """Volume fractions by phase: the texts of --fraction, and --porosity as that of the pore.
+
+    Raises:
+        UsageError: not of the form NAME=V, or a phase twice.
+    """
+    fractions = parse_pairs("--fraction", texts, float)
+    if porosity is not None:
+        if "pore" in fractions:
+            raise UsageError("--porosity and --fraction pore=V say the same thing; give one")
+        fractions["pore"] = porosity
+    return fractions
+
+
 def parse_phase(text: str) -> tuple[str, int]:
     """``pore=0`` -> ("pore", 0).
 

@@ -64,7 +64,7 @@ class Lattice:
         """Where particles may be: bool (*L)."""
         return torch.ones(self.shape, dtype=torch.bool, device=device)
 
-    @property
+    @cached_property
     def parts(self) -> np.ndarray:
         """Parts that cannot exchange particles, int64 (*L): 1, 2, ...; 0 where there are none."""
         return np.ones(self.shape, np.int64)

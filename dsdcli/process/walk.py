@@ -140,13 +140,14 @@ def forward(
     at = torch.searchsorted(ladder, u, right=True).clamp_max(row.shape[1] - 1)  # (P, 1)
     inside = lattice.walkable(row.device).flatten().nonzero()[:, 0]  # (n,)
     now = replace(start, site=lattice.unravel(inside[at[:, 0]]))
+    here = row.gather(1, at).clamp_min(1e-300)
     rates = []
     for axis, side in enumerate(lattice.shape):
         for sign in (1, -1):
             beside = now.site.clone()
             beside[:, axis] = (beside[:, axis] + sign) % side
             there = torch.searchsorted(inside, lattice.ravel(beside)).clamp_max(len(inside) - 1)
-            rates.append(row.gather(1, there[:, None]) / row.gather(1, at).clamp_min(1e-300))
+            rates.append(row.gather(1, there[:, None]) / here)
     bonds = lattice.open_bonds(row.device).flatten(1)[:, lattice.ravel(now.site)].T
     return now, torch.cat(rates, dim=1) * dose.to(torch.float64)[now.image, None] * bonds
 
