@@ -37,6 +37,7 @@ HOLES = {
     "free": hole(".....\n.###.\n..#.#\n.####"),
     "ring": hole("##.#\n..##\n#.##\n##.#", "periodic"),
     "loop": hole(".#.\n###\n.#.", "periodic"),  # goes around both axes
+    "parts": hole("##..#\n##.##\n.....\n###.#"),  # boxes and an L
     "two": hole("#.\n##", "periodic"),  # sides of 2: the same neighbour on either hand
     "volume": hole("##.\n.##\n\n#..\n###\n\n...\n##."),
     "box": hole("....\n.###\n.###"),
@@ -340,10 +341,16 @@ def test_training_draws_half_of_the_crops_in_boxes_and_free_form_holes(shape):
     rng = np.random.default_rng(0)
     drawn = [holes.draw(6, 0.5, rng) for _ in range(300)]
     assert all(sum(n for n, _ in parts) == 6 for parts in drawn)
-    share = dict.fromkeys(("whole", "box", "free"), 0.0)
+    share = dict.fromkeys(("whole", "boxes", "free"), 0.0)
+    several = set()
     for n, domain in itertools.chain.from_iterable(drawn):
-        kind = "whole" if not isinstance(domain, Hole) else "free" if domain.box is None else "box"
+        kind = "whole"
+        if isinstance(domain, Hole):
+            sizes = np.array([piece.mask.sum() for piece in domain.pieces])
+            kind = "boxes" if all(piece.box is not None for piece in domain.pieces) else "free"
+            several |= {kind} if len(sizes) > 1 else set()
+            assert 0 < sizes.sum() == domain.mask.sum() <= 0.6 * domain.sites
+            assert kind == "boxes" or (sizes**2).sum() <= MOST_SITES**2
         share[kind] += n / 6 / len(drawn)
-        assert kind == "whole" or 0 < domain.mask.sum() < domain.sites
-        assert kind != "free" or domain.mask.sum() <= MOST_SITES
+    assert several == {"boxes", "free"}
     assert list(share.values()) == pytest.approx([0.5, 0.25, 0.25], abs=0.03)

@@ -107,6 +107,13 @@ class Hole(Lattice):
         return parts
 
     @cached_property
+    def pieces(self) -> "tuple[Hole, ...]":
+        """Every part as a hole of its own, in the order of `parts`."""
+        return tuple(
+            Hole(self.shape, self.boundary, mask=self.parts == part) for part in range(1, self.parts.max() + 1)
+        )
+
+    @cached_property
     def _adjacency(self):
         """Sparse (n, n) matrix of the open bonds between the n sites of the hole, in row-major order."""
         from scipy.sparse import coo_array

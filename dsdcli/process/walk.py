@@ -122,12 +122,21 @@ def forward(
 ) -> tuple[Particles, torch.Tensor]:
     """Exact forward draw at any dose (B,) and its undo counts (P, 2d), on a whole lattice or in a hole.
 
-    A box walks as a lattice of its own; any other hole in the eigenbasis of its graph Laplacian (method.md, section 8),
-    whose cost grows with the square of its sites.
+    The parts of a hole walk one by one: a box as a lattice of its own, any other in the eigenbasis of its graph
+    Laplacian (method.md, section 8), whose cost grows with the square of its sites.
     """
     if not isinstance(lattice, Hole):
         now = diffuse(start, dose, lattice, generator)
         return now, undo_counts(now, start, dose, lattice)
+    if len(lattice.pieces) > 1:
+        part = torch.from_numpy(lattice.parts).to(start.site.device).flatten()[lattice.ravel(start.site)]
+        site, undo = start.site.clone(), start.site.new_zeros(len(start), lattice.directions, dtype=torch.float64)
+        for number, piece in enumerate(lattice.pieces, 1):
+            members = (part == number).nonzero()[:, 0]
+            own = Particles(*(getattr(start, f.name)[members] for f in fields(start)))
+            walked, undo[members] = forward(own, dose, piece, generator)
+            site[members] = walked.site
+        return replace(start, site=site), undo
     if lattice.box is not None:
         low, sides = lattice.box
         corner = torch.tensor(low, device=start.site.device)

@@ -1,42 +1,57 @@
 """Random holes to train in-painting on: boxes, and free-form ones whose walk is exact."""
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter, label
 
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
 
 POOL = 64  # free-form holes of a run: their eigenbases are made once
-MOST_SITES = 700  # of a free-form hole; the walk in it costs the square of that
+MOST_SITES = 700  # root of the summed squares of the parts of a free-form hole: what its eigenbases take
+MOST_PARTS = 16
 FEWEST_SITES = 12
 SHARE = 0.6  # of the lattice at most, so that there are surroundings
+BOXES = (1, 2, 4, 8)  # in a crop; several, as they give more rim to learn from
 
 
-def random_box(lattice: Lattice, rng: np.random.Generator) -> Hole:
-    """A box of 2 sites up to nearly the whole lattice on each side, anywhere in it, often at its border."""
+def random_boxes(lattice: Lattice, rng: np.random.Generator) -> Hole:
+    """Boxes anywhere in the lattice, often at its border, that do not touch: one of 2 sites up to nearly the whole
+    lattice on each side, or several smaller ones."""
     mask = np.zeros(lattice.shape, bool)
-    while True:
-        sides = [int(rng.integers(min(2, n), max(n, 2))) for n in lattice.shape]
-        if np.prod(sides) <= SHARE * lattice.sites or lattice.sites < 4:
-            break
-    low = [int(rng.integers(0, n - side + 1)) for n, side in zip(lattice.shape, sides, strict=True)]
-    mask[tuple(slice(a, a + side) for a, side in zip(low, sides, strict=True))] = True
+    wanted = int(rng.choice(BOXES))
+    longest = [max(min(2, n), round(n * wanted ** (-0.5 / lattice.ndim))) for n in lattice.shape]
+    attempts = 0
+    while attempts < 2 * wanted or not mask.any():
+        attempts += 1
+        sides = [int(rng.integers(min(2, n), max(most, 2))) for n, most in zip(lattice.shape, longest, strict=True)]
+        low = [int(rng.integers(0, n - side + 1)) for n, side in zip(lattice.shape, sides, strict=True)]
+        box = np.zeros(lattice.shape, bool)
+        box[tuple(slice(a, a + side) for a, side in zip(low, sides, strict=True))] = True
+        room = mask.sum() + box.sum() <= SHARE * lattice.sites or lattice.sites < 4
+        if room and not (mask & binary_dilation(box)).any():
+            mask |= box
     return Hole(lattice.shape, lattice.boundary, mask=mask)
 
 
-def random_blob(lattice: Lattice, rng: np.random.Generator) -> Hole:
-    """The highest sites of smooth noise: one rounded piece or several scattered ones, up to `MOST_SITES`."""
+def random_blobs(lattice: Lattice, rng: np.random.Generator) -> Hole:
+    """The highest sites of smooth noise: one rounded piece or several scattered ones."""
     longest = max(lattice.shape)
     noise = gaussian_filter(rng.standard_normal(lattice.shape), rng.uniform(1.0, max(1.5, longest / 10)), mode="wrap")
     centre = [rng.uniform(0, n) for n in lattice.shape]
     grids = np.meshgrid(*(np.arange(n) - c for n, c in zip(lattice.shape, centre, strict=True)), indexing="ij")
     away = sum(g**2 for g in grids) / longest**2
     height = noise / noise.std() - rng.choice([0.0, 20.0, 60.0]) * away
-    most = min(MOST_SITES, max(1, int(SHARE * lattice.sites)))
+    most = max(1, int(SHARE * lattice.sites))
     sites = int(rng.integers(min(FEWEST_SITES, most), most + 1))
-    mask = np.zeros(lattice.sites, bool)
-    mask[np.argsort(-height, axis=None, kind="stable")[:sites]] = True
-    return Hole(lattice.shape, lattice.boundary, mask=mask.reshape(lattice.shape))
+    while True:
+        mask = np.zeros(lattice.sites, bool)
+        mask[np.argsort(-height, axis=None, kind="stable")[:sites]] = True
+        parts, _ = label(mask.reshape(lattice.shape))
+        sizes = np.bincount(parts.ravel())[1:]
+        kept = np.argsort(-sizes, kind="stable")[:MOST_PARTS]
+        if (sizes[kept] ** 2).sum() <= MOST_SITES**2:
+            return Hole(lattice.shape, lattice.boundary, mask=np.isin(parts, kept + 1))
+        sites = int(0.9 * sites)
 
 
 class Holes:
@@ -45,17 +60,17 @@ class Holes:
     def __init__(self, lattice: Lattice, seed: int) -> None:
         self.lattice = lattice
         rng = np.random.default_rng([seed, POOL])
-        self.pool = [random_blob(lattice, rng) for _ in range(POOL)]
+        self.pool = [random_blobs(lattice, rng) for _ in range(POOL)]
 
     def draw(self, batch: int, share: float, rng: np.random.Generator) -> list[tuple[int, Lattice]]:
-        """Number of images for each domain of one batch: ``share`` of them in holes, half of these in one box and half
-        in one free-form hole, rounded at random."""
+        """Number of images for each domain of one batch: ``share`` of them in holes, half of these in boxes and half
+        in free-form holes, rounded at random."""
         u = rng.random()
         in_hole = min(batch, int(batch * share + u))
         in_box = min(in_hole, int(batch * share / 2 + u))
         parts = [
             (batch - in_hole, self.lattice),
-            (in_box, random_box(self.lattice, rng)),
+            (in_box, random_boxes(self.lattice, rng)),
             (in_hole - in_box, self.pool[int(rng.integers(POOL))]),
         ]
         return [(n, domain) for n, domain in parts if n]
