@@ -133,8 +133,8 @@ def weighted(
 ) -> Callable[[UndoNet, Walked, bool], Losses]:
     """`dsdcli.training.loss.losses` with weights (B,) of the images in its two parts on top of its own."""
 
-    def weighted_losses(model: UndoNet, walked: Walked, periodic: bool) -> Losses:
-        log_hat, logits = model(walked.counts, walked.dose, walked.walkable, periodic)
+    def weighted_losses(model: UndoNet, walked: Walked) -> Losses:
+        log_hat, logits = model(walked.counts, walked.dose, walked.domains)
         divergence = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
         divergence = walked.dose.float() * divergence + walked.floor.float()
         entropy = F.cross_entropy(logits, walked.images.long(), reduction="none") * walked.walkable

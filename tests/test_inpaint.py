@@ -120,7 +120,7 @@ def test_smoothing_is_the_walk(name):
     hole = HOLES[name]
     _, rates = walker(hole)
     field = torch.randn(2, 3, *hole.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    got = smooth(field, 2.5, hole)
+    got = smooth(field, torch.tensor([2.5]), hole)
     inside = hole.walkable()
     np.testing.assert_allclose(got[..., inside], field[..., inside].numpy() @ expm(2.5 * rates), atol=1e-12)
     assert got[..., ~inside].abs().sum() == 0
@@ -135,8 +135,9 @@ def test_a_hole_as_large_as_the_lattice_is_the_lattice(boundary):
     site = lattice.unravel(torch.randint(lattice.sites, (500,), generator=rng))
     step = torch.randint(-30, 31, (500, 3), generator=rng)
     assert torch.equal(hole.move(site, step), lattice.move(site, step))
-    field = torch.randn(1, *lattice.shape, generator=rng, dtype=torch.float64)
-    torch.testing.assert_close(smooth(field, 1.7, hole), smooth(field, 1.7, lattice))
+    field = torch.randn(1, 1, *lattice.shape, generator=rng, dtype=torch.float64)
+    dose = torch.tensor([1.7])
+    torch.testing.assert_close(smooth(field, dose, hole), smooth(field, dose, lattice))
 
 
 @st.composite

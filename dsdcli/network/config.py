@@ -7,7 +7,7 @@ from dsdcli.data.phases import Phase
 from dsdcli.errors import DataError, UsageError
 from dsdcli.process.lattice import Boundary
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)

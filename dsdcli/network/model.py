@@ -1,5 +1,6 @@
 """The network's two heads: expected hops to undo, and the phase of every site of the clean image."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.unet import UNet
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.origins import log_undo_ratio
 
 DOSE_FEATURES = 8
 DOSE_FREQUENCY = 0.32330272  # the slowest features turn by half over nearly ten e-foldings of the dose
@@ -27,8 +29,8 @@ class Prediction(NamedTuple):
 
 
 class UndoNet(nn.Module):
-    """Predicts undo counts h_v(x, c) = s exp(f / sqrt(1 + 2 s)), f the U-Net's output (method.md, section 5), and the
-    phase of every site of the clean image, which the last step of sampling decodes.
+    """Predicts the phase of every site of the clean image, and undo counts h_v(x, c) = s R_v exp(f / sqrt(1 + 2 s)):
+    R follows from that image (`dsdcli.process.origins`), f is the U-Net's correction (method.md, section 5).
 
     The U-Net sees the counts of the carried phases and a mask channel: 1 on the sites where particles may walk, -1
     where they are frozen; the zero padding of its convolutions then shows it where the image ends, at no cost. The
@@ -43,22 +45,28 @@ class UndoNet(nn.Module):
         outputs = self.phases * 2 * config.ndim + len(config.phases)
         self.unet = UNet(config.ndim, inputs, outputs, DOSE_FEATURES + self.phases, config.architecture)
 
-    def forward(self, counts: torch.Tensor, dose: torch.Tensor, walkable: torch.Tensor, periodic: bool) -> Prediction:
+    def forward(self, counts: torch.Tensor, dose: torch.Tensor, domains: Sequence[tuple[int, Lattice]]) -> Prediction:
         """Predictions for counts (B, C, *L), those of frozen particles included, at doses (B,).
 
         Args:
-            walkable: bool (B, *L), or (1, *L) for all images.
+            domains: how many of the images, one after another, are on which lattice or in which hole.
         """
-        counts = counts.float()
-        inside = walkable[:, None].float().expand(len(counts), -1, *counts.shape[2:])  # (B, 1, *L)
+        walkable = where_walkable(domains, counts.device)
+        inside = walkable[:, None].float()  # (B, 1, *L)
         mean = (counts * inside).flatten(2).sum(2) / inside.flatten(2).sum(2)  # (B, C)
         field = torch.cat([counts - mean[(..., *(None,) * self.config.ndim)], 2 * inside - 1], dim=1)
         condition = torch.cat([self._dose_features(dose), mean], dim=1)
+        periodic = domains[0][1].boundary == "periodic"
         padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
         out = self.unet(padded, condition, ring)[(..., *crop)].float()
         rates, logits = out.split([out.shape[1] - len(self.config.phases), len(self.config.phases)], dim=1)
         rates = rates.unflatten(1, (self.phases, 2 * self.config.ndim))
-        return Prediction(rates / torch.sqrt(1 + 2 * per_image(dose, rates)), logits)
+        with torch.autocast(counts.device.type, enabled=False):
+            clean = logits.softmax(1)[:, list(self.config.carried)]
+            sizes = [number for number, _ in domains]
+            parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
+            followed = torch.cat([log_undo_ratio(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
+        return Prediction(followed + rates / torch.sqrt(1 + 2 * per_image(dose, rates)), logits)
 
     def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.reverse`."""
@@ -70,13 +78,18 @@ class UndoNet(nn.Module):
         return self._on(counts, dose, lattice).logits.double().softmax(1)
 
     def _on(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> Prediction:
-        return self(counts, dose, lattice.walkable(counts.device)[None], lattice.boundary == "periodic")
+        return self(counts, dose, [(len(counts), lattice)])
 
     def _dose_features(self, dose: torch.Tensor) -> torch.Tensor:
         """Smooth features (B, 8) of log s."""
         k = torch.arange(1, DOSE_FEATURES // 2 + 1, device=dose.device)
         angle = DOSE_FREQUENCY * torch.log(dose.double() / self.config.dose_min)[:, None] * k
         return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1).float()
+
+
+def where_walkable(domains: Sequence[tuple[int, Lattice]], device: torch.device) -> torch.Tensor:
+    """Where particles may be in images one after another on these domains: bool (B, *L)."""
+    return torch.cat([lattice.walkable(device).expand(number, *lattice.shape) for number, lattice in domains])
 
 
 def per_image(dose: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

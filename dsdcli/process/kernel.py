@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import torch
 from scipy.sparse.linalg import expm_multiply
 
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Boundary, Lattice
+
+EIGEN_SITES = 2000  # of a free-form part of a hole: beyond, its eigenbasis would take longer than it saves
 
 
 def axis_kernel(side: int, boundary: Boundary, dose: torch.Tensor) -> torch.Tensor:
@@ -36,16 +39,42 @@ def axis_kernel(side: int, boundary: Boundary, dose: torch.Tensor) -> torch.Tens
     return kernel.clamp_min(0)  # rounding leaves -1e-17 where the probability is nil
 
 
-def smooth(field: torch.Tensor, dose: float, lattice: Lattice) -> torch.Tensor:
-    """Mean of a field (..., *L) after a walk of one dose: exp(s Lap) along every axis, or on the graph of a hole."""
-    if isinstance(lattice, Hole):
-        inside = lattice.walkable(field.device)
-        walked = expm_multiply(-dose * lattice.laplacian, field[..., inside].flatten(0, -2).T.cpu().numpy())
-        result = torch.zeros_like(field)
-        result[..., inside] = torch.from_numpy(walked.T).to(field).unflatten(0, field.shape[: -lattice.ndim])
-        return result
-    at = torch.tensor([dose], dtype=torch.float64, device=field.device)
-    first = field.ndim - lattice.ndim
-    for axis, side in enumerate(lattice.shape, first):
-        field = torch.movedim(field.movedim(axis, -1) @ axis_kernel(side, lattice.boundary, at)[0], -1, axis)
-    return field
+def smooth(field: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    """Mean of fields (B, C, *L) after a walk: exp(s Lap) along every axis, or on the graph of a hole; 0 outside of it.
+
+    Differentiable in the fields, but in free-form parts of holes larger than `EIGEN_SITES`.
+
+    Args:
+        dose: (B,), or (1,) for all.
+    """
+    if len(dose) > 1 and bool((dose == dose[0]).all()):
+        dose = dose[:1]
+    if not isinstance(lattice, Hole):
+        for axis, side in enumerate(lattice.shape, 2):
+            kernel = axis_kernel(side, lattice.boundary, dose).to(field.dtype)
+            kernel = kernel.view(len(dose), *(1,) * (field.ndim - 3), side, side)
+            field = torch.movedim(field.movedim(axis, -1) @ kernel, -1, axis)
+        return field
+    result = torch.zeros_like(field)
+    for piece in lattice.pieces:
+        if piece.box is not None:
+            low, sides = piece.box
+            box = (..., *(slice(a, a + side) for a, side in zip(low, sides, strict=True)))
+            result[box] = smooth(field[box], dose, Lattice(sides))
+        else:
+            inside = piece.walkable(field.device)
+            result[..., inside] = _on_graph(field[..., inside], dose, piece)
+    return result
+
+
+def _on_graph(field: torch.Tensor, dose: torch.Tensor, hole: Hole) -> torch.Tensor:
+    """Fields (B, C, n) on the sites of a hole after a walk."""
+    if field.shape[-1] <= EIGEN_SITES:
+        value, vector = (t.to(field) for t in hole.modes)
+        decay = torch.exp(-dose.to(field)[:, None] * value)  # (B, n)
+        return (field @ vector * decay[:, None]) @ vector.T
+    walked = [
+        expm_multiply(-s * hole.laplacian, one.T.double().cpu().numpy()).T
+        for s, one in zip(dose.expand(len(field)).tolist(), field, strict=True)
+    ]
+    return torch.from_numpy(np.stack(walked)).to(field)

@@ -69,5 +69,5 @@ def slow_waves(
     for part in range(1, lattice.parts.max() + 1):
         member = torch.from_numpy(lattice.parts == part).to(device)
         waves[..., member] -= waves[..., member].mean(-1, keepdim=True)  # the totals are fixed
-    waves = smooth(waves, dose, lattice)
+    waves = smooth(waves, torch.tensor([dose], device=device), lattice)
     return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0) * lattice.walkable(device)

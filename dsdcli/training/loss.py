@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 
-from dsdcli.network.model import UndoNet
+from dsdcli.network.model import UndoNet, where_walkable
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import forward, one_hot, place
 
@@ -19,7 +21,7 @@ class Losses:
         undo: Poisson divergence between the true and the predicted undo counts, sum_v [h_hat - h - h log(h_hat / h)]
             (method.md, section 5). With log s uniform over the batch its mean is the process likelihood of
             the paper (its Eq. 6) up to a constant. Never negative.
-        clean: cross entropy of the clean image, with weight 1 / (1 + s), as it is needed at small doses.
+        clean: cross entropy of the clean image, with weight 1 / sqrt(1 + s).
     """
 
     undo: torch.Tensor
@@ -38,7 +40,7 @@ class Walked:
         images: phase indices (B, *L).
         counts: of walking and frozen particles, int64 (B, C, *L).
         dose: (B,) float64.
-        walkable: bool (B, *L).
+        domains: how many of the images, one after another, walked on which lattice or in which hole.
         walking: counts of the particles that could hop in each direction, int64 (B, C, 2d, *L).
         ratio: sum of h / s over the particles of a site, float32 (B, C, 2d, *L).
         floor: (B,) what the best prediction leaves of the divergence, float64.
@@ -48,7 +50,7 @@ class Walked:
     images: torch.Tensor
     counts: torch.Tensor
     dose: torch.Tensor
-    walkable: torch.Tensor
+    domains: tuple[tuple[int, Lattice], ...]
     walking: torch.Tensor
     ratio: torch.Tensor
     floor: torch.Tensor
@@ -86,7 +88,7 @@ class Walked:
             images,
             counts + (clean & ~walkable),
             dose,
-            walkable.expand(len(images), *lattice.shape),
+            ((len(images), lattice),),
             counts.unsqueeze(2) * lattice.open_bonds(images.device),
             summed.reshape(*counts.shape[:2], lattice.directions, *lattice.shape),
             floor * dose,
@@ -95,18 +97,25 @@ class Walked:
 
     @classmethod
     def join(cls, parts: "Sequence[Walked]") -> "Walked":
-        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+        columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        domains = tuple(chain.from_iterable(columns.pop("domains")))
+        return cls(domains=domains, **{name: torch.cat(column) for name, column in columns.items()})
+
+    @cached_property
+    def walkable(self) -> torch.Tensor:
+        """Where particles may be, bool (B, *L)."""
+        return where_walkable(self.domains, self.counts.device)
 
 
-def losses(model: UndoNet, walked: Walked, periodic: bool) -> Losses:
+def losses(model: UndoNet, walked: Walked) -> Losses:
     """Judge the network on images that have walked: the mean over images, each with the square root of its walking
     particles as weight. By their number alone holes would hardly count; with equal weights they would add most noise.
     """
-    log_hat, logits = model(walked.counts, walked.dose, walked.walkable, periodic)  # (B, C, 2d, *L), (B, K, *L)
+    log_hat, logits = model(walked.counts, walked.dose, walked.domains)  # (B, C, 2d, *L), (B, K, *L)
     root = walked.particles.clamp_min(1).float().sqrt()  # (B,)
     weight = 1 / (root * root.sum())
     per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
     undo = walked.dose.float() * per_image + walked.floor.float()
     entropy = F.cross_entropy(logits, walked.images.long(), reduction="none") * walked.walkable  # (B, *L)
-    clean = entropy.flatten(1).sum(1) / (1 + walked.dose.float())
+    clean = entropy.flatten(1).sum(1) / torch.sqrt(1 + walked.dose.float())
     return Losses((weight * undo).sum(), (weight * clean).sum())

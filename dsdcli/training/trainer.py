@@ -144,7 +144,7 @@ class Trainer:
         crops = self.dataset.crops("train", number, holes.lattice.shape, self.rng, augment=True)
         walked = self.walk(crops, holes, self.rng, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            return losses(self.model, walked, s.boundary == "periodic").total
+            return losses(self.model, walked).total
 
     def walk(self, crops: np.ndarray, holes: Holes, rng: np.random.Generator, generator: torch.Generator) -> Walked:
         """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing."""
@@ -169,7 +169,7 @@ class Trainer:
         block = 4 * s.batch  # what fits with gradients fits more than four times without
         for i in range(0, VALIDATION_CROPS, block):
             walked = self.walk(crops[i : i + block], self.holes, rng, generator)
-            total += losses(self.average, walked, s.boundary == "periodic").total.item() * len(walked.images)
+            total += losses(self.average, walked).total.item() * len(walked.images)
         return total / VALIDATION_CROPS
 
     def save(self, folder: Path) -> None:

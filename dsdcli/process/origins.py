@@ -1,0 +1,38 @@
+"""Where do the particles come from? Rates of the walk back that follow from a guess of the clean image."""
+
+import torch
+
+from dsdcli.process.kernel import smooth
+from dsdcli.process.lattice import Lattice
+
+LEAST = 1e-6  # probability that a site is never denied: every particle comes from somewhere
+FREE = 1e-4  # claim on a site below which it counts as free
+TINY = 1e-20
+
+
+def log_undo_ratio(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    """log(h / s) of particles that started in a clean image of which only probabilities are known.
+
+    A particle at x comes from y with probability in proportion to p_s(x | y) e(y) / a(y): e(y) is the probability that
+    the clean image has a particle there, and a(y) how far the particles that are seen claim it already,
+
+        a = K (n / K e),    h_v / s = K(e / a)(x + v) / K(e / a)(x),    K = exp(s Lap),
+
+    one step of Sinkhorn's balancing of origins and particles (method.md, section 5). Exact for a single particle, and
+    for any number if they were matched to their origins in the mean; what is missing is left to the network.
+
+    Args:
+        clean: probabilities (B, C, *L) of the carried phases.
+        counts: (B, C, *L); those of frozen particles are ignored.
+        dose: (B,).
+
+    Returns:
+        (B, C, 2d, *L), in the type of ``clean``; meaningless towards a wall.
+    """
+    walkable = lattice.walkable(clean.device)
+    image = clean.clamp_min(LEAST) * walkable
+    claim = smooth(counts * walkable / smooth(image, dose, lattice).clamp_min(TINY), dose, lattice)
+    likely = smooth(image / claim.clamp_min(FREE), dose, lattice)
+    log = torch.where(walkable, likely, 1).clamp_min(TINY).log()
+    axes = range(2, log.ndim)
+    return torch.stack([log.roll(-sign, axis) - log for axis in axes for sign in (1, -1)], dim=2)
