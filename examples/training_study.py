@@ -25,20 +25,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import dsdcli.training.trainer as training
 from dsdcli.cli.parse import parse_size
 from dsdcli.data.dataset import Dataset
 from dsdcli.evaluation.crops import matched_crops
 from dsdcli.evaluation.metrics import METRICS, measure
 from dsdcli.network.config import Architecture, ModelConfig
-from dsdcli.network.model import Prediction, UndoNet, per_image
+from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
+from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
 from dsdcli.training.loss import Losses, Walked
 from dsdcli.training.run import make_config
 from dsdcli.training.settings import TrainSettings
+from dsdcli.training.trainer import Trainer
 
 CHANNELS = (24, 48, 72)
 BATCH = 32
@@ -49,22 +50,31 @@ REPEATS = 4  # real crops compared with each sample
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs from the recipe: settings, architecture, and names that the trainer looks up."""
+    """What differs from the recipe: settings, architecture, and dotted names of what is replaced."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     architecture: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, Any] = field(default_factory=dict)
 
 
-def preconditioned(power: float) -> type[UndoNet]:
-    """The network with log(h / s) = f / (1 + 2 s)^power; the recipe has 1/2."""
+MODEL, TRAINER = "dsdcli.network.model", "dsdcli.training.trainer"
 
-    class Preconditioned(UndoNet):
-        def forward(self, counts: torch.Tensor, dose: torch.Tensor, *rest: Any) -> Prediction:
-            log_ratio, logits = super().forward(counts, dose, *rest)
-            return Prediction(log_ratio * (1 + 2 * per_image(dose, log_ratio)) ** (0.5 - power), logits)
 
-    return Preconditioned
+def damped(power: float) -> Variant:
+    """The network corrects log(h / s) by f / (1 + 2 s)^power; the recipe has 1/2."""
+    return Variant(names={f"{MODEL}.damping": lambda dose: (1 + 2 * dose) ** -power})
+
+
+def no_origins(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    """Nothing follows from the clean image: the network alone says log(h / s)."""
+    return clean.new_zeros(*clean.shape[:2], lattice.directions, *clean.shape[2:])
+
+
+def unbalanced(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    """`log_undo_ratio` of one particle at a time, as if no other claimed its origin."""
+    density = smooth(clean.clamp_min(1e-6), dose, lattice).log()
+    axes = range(2, density.ndim)
+    return torch.stack([density.roll(-sign, axis) - density for axis in axes for sign in (1, -1)], dim=2)
 
 
 class Attention(nn.Module):
@@ -113,7 +123,7 @@ def one(walked: Walked) -> torch.Tensor:
 
 def small_dose(walked: Walked) -> torch.Tensor:
     """The recipe's weight of the clean image."""
-    return 1 / (1 + walked.dose.float())
+    return 1 / torch.sqrt(1 + walked.dose.float())
 
 
 def per_particle(walked: Walked) -> torch.Tensor:
@@ -130,7 +140,7 @@ def per_crop(walked: Walked) -> torch.Tensor:
 
 def weighted(
     undo: Callable[[Walked], torch.Tensor] = one, clean: Callable[[Walked], torch.Tensor] = small_dose
-) -> Callable[[UndoNet, Walked, bool], Losses]:
+) -> Callable[[UndoNet, Walked], Losses]:
     """`dsdcli.training.loss.losses` with weights (B,) of the images in its two parts on top of its own."""
 
     def weighted_losses(model: UndoNet, walked: Walked) -> Losses:
@@ -158,14 +168,14 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
     """All that is tried, by name."""
 
     def doses(slope: float, weigh: bool) -> Variant:
-        names = {"stratified_log_doses": tilted(slope)}
+        names = {f"{TRAINER}.stratified_log_doses": tilted(slope)}
         if weigh:
             w = importance(slope, config)
-            names["losses"] = weighted(w, lambda walked: w(walked) * small_dose(walked))
+            names[f"{TRAINER}.losses"] = weighted(w, lambda walked: w(walked) * small_dose(walked))
         return Variant(names=names)
 
     def loss(**weights: Callable[[Walked], torch.Tensor]) -> Variant:
-        return Variant(names={"losses": weighted(**weights)})
+        return Variant(names={f"{TRAINER}.losses": weighted(**weights)})
 
     def count(weight: Callable[[Walked], torch.Tensor]) -> Variant:
         return loss(undo=weight, clean=lambda walked: weight(walked) * small_dose(walked))
@@ -175,14 +185,17 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
 
     return {
         "base": Variant(),
-        "rates f": Variant(names={"UndoNet": preconditioned(0.0)}),
-        "rates f / (1 + 2s)": Variant(names={"UndoNet": preconditioned(1.0)}),
-        "doses unstratified": Variant(names={"stratified_log_doses": unstratified}),
+        "rates by the network alone": Variant(names={f"{MODEL}.log_undo_ratio": no_origins}),
+        "origins not balanced": Variant(names={f"{MODEL}.log_undo_ratio": unbalanced}),
+        "correction f": damped(0.0),
+        "correction f / (1 + 2s)": damped(1.0),
+        "doses unstratified": Variant(names={f"{TRAINER}.stratified_log_doses": unstratified}),
         "doses denser at small s": doses(-1.0, weigh=False),
         "doses denser at small s (weighted back)": doses(-1.0, weigh=True),
         "doses denser at large s": doses(1.0, weigh=False),
         "doses denser at large s (weighted back)": doses(1.0, weigh=True),
         "clean weight constant": loss(clean=one),
+        "clean weight 1 / (1 + s)": loss(clean=lambda walked: 1 / (1 + walked.dose.float())),
         "clean weight x 0.3": loss(clean=lambda walked: 0.3 * small_dose(walked)),
         "clean weight x 3": loss(clean=lambda walked: 3 * small_dose(walked)),
         "images count by their particles": count(per_particle),
@@ -193,7 +206,7 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
         "narrower": net(channels=tuple(2 * c // 3 for c in CHANNELS)),
         "one more level": net(channels=(*CHANNELS, CHANNELS[-1])),
         "2 blocks": net(blocks=2),
-        "attention at the coarsest level": Variant(names={"UndoNet": AttentiveNet}),
+        "attention at the coarsest level": Variant(names={f"{TRAINER}.UndoNet": AttentiveNet}),
         "EMA 0.9": Variant({"ema": 0.9}),
         "EMA 0.99": Variant({"ema": 0.99}),
         "EMA 0.9995": Variant({"ema": 0.9995}),
@@ -208,20 +221,17 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
     }
 
 
-def train(variant: Variant, config: ModelConfig, settings: TrainSettings, dataset: Dataset) -> training.Trainer:
+def train(variant: Variant, config: ModelConfig, settings: TrainSettings, dataset: Dataset) -> Trainer:
     """Train one model; its ``seconds`` are those of the process."""
     settings = replace(settings, **variant.settings)
     settings = replace(settings, steps=settings.steps * BATCH // settings.batch)  # as many crops
     config = replace(config, architecture=replace(config.architecture, **variant.architecture))
-    with ExitStack() as stack:
-        for name, value in variant.names.items():
-            stack.enter_context(patch.object(training, name, value))
-        trainer = training.Trainer(config, settings, dataset, torch.device("cpu"))
-        while not trainer.finished():
-            began = time.process_time()
-            trainer.train_step(trainer.learning_rate())
-            trainer.step += 1
-            trainer.seconds += time.process_time() - began
+    trainer = Trainer(config, settings, dataset, torch.device("cpu"))
+    while not trainer.finished():
+        began = time.process_time()
+        trainer.train_step(trainer.learning_rate())
+        trainer.step += 1
+        trainer.seconds += time.process_time() - began
     return trainer
 
 
@@ -243,10 +253,10 @@ def judged_walks(config: ModelConfig, dataset: Dataset) -> list[Walked]:
 
 
 @torch.no_grad()
-def judge(model: UndoNet, walks: list[Walked], periodic: bool) -> tuple[float, float]:
+def judge(model: UndoNet, walks: list[Walked]) -> tuple[float, float]:
     """Held-out undo and clean losses, nats per particle."""
     likelihood = weighted(per_particle, lambda walked: per_particle(walked) * small_dose(walked))
-    found = [likelihood(model, walked, periodic) for walked in walks]
+    found = [likelihood(model, walked) for walked in walks]
     particles = torch.tensor([float(walked.particles.sum()) for walked in walks])
     parts = torch.tensor([[loss.undo, loss.clean] for loss in found])  # (blocks, 2)
     undo, clean = (particles @ parts / particles.sum()).tolist()
@@ -308,13 +318,17 @@ def main() -> None:
     row(*("---" for _ in head))
     for name in chosen:
         for seed in options.seed:
-            trainer = train(table[name], config, replace(settings, seed=seed), dataset)
+            with ExitStack() as stack:
+                for what, instead in table[name].names.items():
+                    stack.enter_context(patch(what, instead))
+                trainer = train(table[name], config, replace(settings, seed=seed), dataset)
+                undo, clean = judge(trainer.average, walks)
+                found = fidelity(trainer.average, dataset, options.fidelity) if options.fidelity else None
             parameters = sum(p.numel() for p in trainer.model.parameters())
-            undo, clean = judge(trainer.average, walks, config.boundary == "periodic")
             cells = [name, seed, f"{parameters / 1e3:.0f} k", trainer.step, f"{trainer.seconds:.0f}"]
             cells += [f"{undo:.4f}", f"{clean:.4f}", f"{undo + clean:.4f}"]
-            if options.fidelity:
-                error, ratio = fidelity(trainer.average, dataset, options.fidelity)
+            if found:
+                error, ratio = found
                 cells += [f"{100 * error:.1f} %", f"{ratio:.3f}"]
             row(*cells)
 

@@ -140,10 +140,10 @@ def test_training_study(rock, monkeypatch, capsys):
     model = UndoNet(config)
     torch.nn.init.normal_(model.unet.last.conv.weight, std=0.1)
     walked = study["judged_walks"](config, rock)[0]
-    ours, expected = study["weighted"]()(model, walked, False), losses(model, walked, False)
+    ours, expected = study["weighted"]()(model, walked), losses(model, walked)
     assert (ours.undo.item(), ours.clean.item()) == pytest.approx((expected.undo.item(), expected.clean.item()), 1e-3)
 
-    names = "doses denser at small s (weighted back),attention at the coarsest level"
+    names = "doses denser at small s (weighted back),attention at the coarsest level,origins not balanced"
     words = [str(rock.path), "--size", "16x16", "--steps", "3", "--variants", names, "--fidelity", "4"]
     monkeypatch.setattr(sys, "argv", ["training_study.py", *words])
     study["main"]()

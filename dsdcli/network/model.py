@@ -66,7 +66,7 @@ class UndoNet(nn.Module):
             sizes = [number for number, _ in domains]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
             followed = torch.cat([log_undo_ratio(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
-        return Prediction(followed + rates / torch.sqrt(1 + 2 * per_image(dose, rates)), logits)
+        return Prediction(followed + rates * damping(per_image(dose, rates)), logits)
 
     def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.reverse`."""
@@ -85,6 +85,11 @@ class UndoNet(nn.Module):
         k = torch.arange(1, DOSE_FEATURES // 2 + 1, device=dose.device)
         angle = DOSE_FREQUENCY * torch.log(dose.double() / self.config.dose_min)[:, None] * k
         return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1).float()
+
+
+def damping(dose: torch.Tensor) -> torch.Tensor:
+    """Keeps an error of the U-Net from becoming a large drift at large doses."""
+    return 1 / torch.sqrt(1 + 2 * dose)
 
 
 def where_walkable(domains: Sequence[tuple[int, Lattice]], device: torch.device) -> torch.Tensor:
