@@ -47,7 +47,6 @@ def random_network(phases: int, ndim: int, seed: int) -> UndoNet:
         size=size,
         dose_min=0.05,
         dose_max=40.0,
-        dose_start=40.0,
         integral_range=tuple(map(tuple, np.eye(phases - 1).tolist())),
         architecture=Architecture((8, 16)),
     )

@@ -42,7 +42,7 @@ from dsdcli.sampling.cfl import CflSettings, cfl
 from dsdcli.sampling.decode import assign
 from dsdcli.sampling.job import Job, make_totals
 from dsdcli.sampling.reverse import Fields, SamplerSettings, at_particles, reverse
-from dsdcli.sampling.sampler import TIE_BREAK, sample_seed
+from dsdcli.sampling.sampler import START, TIE_BREAK, sample_seed
 
 PARTS = ("oracle", "leaps", "decoding", "curve", "cfl")
 STEPS = (4, 8, 16, 31, 64, 128)  # leaps of two evaluations
@@ -348,7 +348,7 @@ class Bench:
         model, lattice, n = self.job.model, self.job.lattice, n or self.n
         config = model.config
         totals = make_totals(self.job, n, {}, {}, None)
-        spectrum, high = torch.tensor(config.integral_range, dtype=torch.float64), config.dose_start
+        spectrum, high = torch.tensor(config.integral_range, dtype=torch.float64), START * config.dose_max
         began, stack, evaluations = time.perf_counter(), [], 0
         for start in range(0, n, BATCH):
             wanted = totals[start : start + BATCH]

@@ -44,7 +44,6 @@ def random_model(
         size=(8,) * ndim,
         dose_min=0.05,
         dose_max=10.0,
-        dose_start=10.0,
         integral_range=tuple(tuple(float(4 * (i == j)) for j in range(phases - 1)) for i in range(phases - 1)),
         architecture=Architecture((8, 16)),
     )

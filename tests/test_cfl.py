@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dsdcli.errors import UsageError
+from dsdcli.network import model
 from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
@@ -17,6 +18,7 @@ from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
 from dsdcli.sampling.cfl import CflSettings, cfl
+from dsdcli.sampling.sampler import START
 from dsdcli.training.run import make_config
 from dsdcli.training.settings import TrainSettings
 from tests.conftest import random_model
@@ -123,12 +125,13 @@ def test_command_reports_the_evaluations_it_needed(dsd, rock, tmp_path, monkeypa
     config = replace(make_config(rock, settings), architecture=Architecture((8, 16)))
     save_config(tmp_path, config)
     save_tensors(tmp_path / "model.safetensors", UndoNet(config).state_dict())
+    monkeypatch.setattr(model, "log_undo_ratio", lambda clean, *_: clean.new_zeros(len(clean), 1, 4, 8, 8))
     words = ("generate", "--model", ".", "-n", 2, "--sampler", "cfl", "-o", "a.npy")
     code, _, err = dsd(*words)
     assert code == 0, err
     audit = json.loads((tmp_path / "a.json").read_text())
-    # An untrained network gives h = s: the rates add up to 4, but for walls, and every step is bound / 4.
-    assert audit["evaluations_per_sample"] == math.ceil(4 * (config.dose_max - 0.06) / 0.5) + 1
+    # With h = s the rates add up to 4, but for walls, and every step is bound / 4.
+    assert audit["evaluations_per_sample"] == math.ceil(4 * (START * config.dose_max - 0.06) / 0.5) + 1
     assert audit["sampler"] == {"name": "cfl", "bound": 0.5, "dose_end": 0.06}
     assert f"{audit['evaluations_per_sample']} evaluations each" in err
     for extra in (("--steps", 4), ("--eta", 0)):

@@ -26,7 +26,6 @@ def make_model(ndim=2, boundary="noflux", seed=0) -> UndoNet:
         (16,) * ndim,
         0.05,
         40.0,
-        40.0,
         ((9.0, -2.0), (-2.0, 5.0)),
         Architecture((8, 16)),
     )

@@ -60,8 +60,6 @@ class ModelConfig:
         boundary: walls of the training crops.
         size: sides of the training crops, in voxels.
         dose_min, dose_max: range of doses seen in training (hops per direction).
-        dose_start: where the walk back of samples no larger than the crops starts, dose_max or less: less where waves
-            as long as a crop are better drawn from the integral range than grown by the network.
         integral_range: of the carried phases and between them (C, C), in voxels: how much the longest waves vary.
         voxel_size, voxel_unit: physical side of a voxel, None when unknown.
         dataset, dataset_digest: name and content hash of the dataset it was trained on.
@@ -74,7 +72,6 @@ class ModelConfig:
     size: tuple[int, ...]
     dose_min: float
     dose_max: float
-    dose_start: float
     integral_range: tuple[tuple[float, ...], ...]
     architecture: Architecture
     voxel_size: float | None = None

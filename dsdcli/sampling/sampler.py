@@ -15,10 +15,9 @@ from dsdcli.sampling.cfl import CflSettings, cfl
 from dsdcli.sampling.decode import Decoded, decode
 from dsdcli.sampling.reverse import Fields, SamplerSettings, reverse
 
-# Where the walk starts on lattices larger than the crops, relative to the largest dose of the training: waves of a
-# crop's length are still there to be drawn from the material's integral range, and the network need not tell waves from
-# noise at doses where it does so worst (method.md, section 6).
-WIDE_START = 0.3
+# Where the walk back of whole images starts, relative to the largest dose of the training: waves of a crop's length are
+# drawn from the material's integral range, so that the network need not tell them from noise (method.md, section 6).
+START = 0.3
 TIE_BREAK = 1e-9  # random preference between equally probable sites, far below what a network resolves
 
 
@@ -63,12 +62,11 @@ def generate(
     device = next(model.parameters()).device
     spectrum = torch.tensor(config.integral_range, dtype=torch.float64)
     frozen = torch.zeros(model.phases, *lattice.shape, dtype=torch.int64, device=device)
-    start = config.dose_start
-    if any(side > trained for side, trained in zip(lattice.shape, config.size, strict=True)):
-        start = min(start, WIDE_START * config.dose_max)
+    start = START * config.dose_max
     if around is not None:
         frozen += one_hot(torch.from_numpy(around)[None], config.carried)[0].to(device) & ~lattice.walkable(device)
-        start = max(min(config.dose_max, lattice.mixing_dose()), settings.dose_end)
+        start = min(config.dose_max, lattice.mixing_dose())
+    start = max(start, settings.dose_end)
     totals = totals.reshape(len(totals), -1, len(config.phases))
     parts = torch.from_numpy(lattice.parts).to(device)
     batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]

@@ -51,7 +51,6 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
         size=settings.size,
         dose_min=settings.dose_min,
         dose_max=Lattice(settings.size, settings.boundary).mixing_dose(),
-        dose_start=Lattice(settings.size, settings.boundary).mixing_dose(),
         integral_range=tuple(map(tuple, integral_range(carried, settings.boundary).tolist())),
         architecture=preset(settings.preset),
         voxel_size=dataset.voxel_size,
