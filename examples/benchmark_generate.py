@@ -30,7 +30,7 @@ COMPARED_DOSE = 5.0
 def measure(job: Job, n: int) -> None:
     """Time a whole job, and the network in it."""
     network = Stopwatch()
-    job.model.forward = network.time(job.model.forward)
+    job.model.unet.forward = network.time(job.model.unet.forward)
     totals = make_totals(job, n, {}, {}, None)
     for _ in generate(job.model, totals[: job.batch], job.lattice, SamplerSettings(steps=1), 0, job.batch):
         pass  # warm up: the first evaluation also sets up the device
@@ -46,7 +46,7 @@ def measure(job: Job, n: int) -> None:
     print(f"{seconds:.2f} s in all, {seconds / n * 1000:.0f} ms a sample; peak memory {peak_memory(device)}")
     print(f"{job.settings.evaluations} evaluations a sample, {evaluations} batches through the network")
     outside = 100 * (1 - network.seconds / seconds)
-    print(f"network {100 - outside:.1f} % of the time, walk and decoding the other {outside:.1f} %")
+    print(f"network {100 - outside:.1f} % of the time, walk, rates and decoding the other {outside:.1f} %")
 
 
 def compare(job: Job) -> None:

@@ -31,7 +31,7 @@ def measure(trainer: training.Trainer, steps: int) -> None:
     watches = {
         "crops from the dataset": (crops := Stopwatch()),
         "forward walk and undo counts": (walk := Stopwatch()),
-        "loss": (loss := Stopwatch(forward)),
+        "rates and loss": (loss := Stopwatch(forward)),
         "network, forward": forward,
         "network, backward": (backward := Stopwatch()),
         "optimiser": (optimiser := Stopwatch()),
@@ -39,7 +39,7 @@ def measure(trainer: training.Trainer, steps: int) -> None:
     Dataset.crops = crops.time(Dataset.crops)
     trainer.walk = walk.time(trainer.walk)
     training.losses = loss.time(training.losses)
-    trainer.model.forward = forward.time(trainer.model.forward)
+    trainer.model.unet.forward = forward.time(trainer.model.unet.forward)
     torch.Tensor.backward = backward.time(torch.Tensor.backward)
     trainer.optimizer.step = optimiser.time(trainer.optimizer.step)
     for _ in range(WARM_UP):

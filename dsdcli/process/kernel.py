@@ -1,6 +1,8 @@
 """Transition probabilities along one axis; the kernel of a box is the product over its axes."""
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -40,7 +42,13 @@ def axis_kernel(side: int, boundary: Boundary, dose: torch.Tensor) -> torch.Tens
 
 
 def smooth(field: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-    """Mean of fields (B, C, *L) after a walk: exp(s Lap) along every axis, or on the graph of a hole; 0 outside of it.
+    """Mean of fields (B, C, *L) after a walk: `smoother` for a single use."""
+    return smoother(dose, lattice)(field)
+
+
+def smoother(dose: torch.Tensor, lattice: Lattice) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The function that gives the mean of fields (B, C, *L) after a walk, exp(s Lap) of them: along every axis, or on
+    the graph of a hole, and 0 outside of it.
 
     Differentiable in the fields, but in free-form parts of holes larger than `EIGEN_SITES`.
 
@@ -50,24 +58,36 @@ def smooth(field: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.T
     if len(dose) > 1 and bool((dose == dose[0]).all()):
         dose = dose[:1]
     if not isinstance(lattice, Hole):
-        for axis, side in enumerate(lattice.shape, 2):
-            kernel = axis_kernel(side, lattice.boundary, dose).to(field.dtype)
-            kernel = kernel.view(len(dose), *(1,) * (field.ndim - 3), side, side)
-            field = torch.movedim(field.movedim(axis, -1) @ kernel, -1, axis)
-        return field
-    result = torch.zeros_like(field)
+        kernels = {side: axis_kernel(side, lattice.boundary, dose) for side in set(lattice.shape)}
+        return partial(_along_axes, [kernels[side] for side in lattice.shape])
+    regions = []
     for piece in lattice.pieces:
         if piece.box is not None:
             low, sides = piece.box
             box = (..., *(slice(a, a + side) for a, side in zip(low, sides, strict=True)))
-            result[box] = smooth(field[box], dose, Lattice(sides))
+            regions.append((box, smoother(dose, Lattice(sides))))
         else:
-            inside = piece.walkable(field.device)
-            result[..., inside] = _on_graph(field[..., inside], dose, piece)
-    return result
+            inside = (..., piece.walkable(dose.device))
+            regions.append((inside, partial(_on_graph, dose, piece)))
+
+    def in_parts(field: torch.Tensor) -> torch.Tensor:
+        result = torch.zeros_like(field)
+        for where, walk in regions:
+            result[where] = walk(field[where])
+        return result
+
+    return in_parts
 
 
-def _on_graph(field: torch.Tensor, dose: torch.Tensor, hole: Hole) -> torch.Tensor:
+def _along_axes(kernels: Sequence[torch.Tensor], field: torch.Tensor) -> torch.Tensor:
+    """Fields (B, C, *L) times one kernel (B, N, N) along every axis."""
+    for axis, kernel in enumerate(kernels, 2):
+        kernel = kernel.to(field.dtype).view(len(kernel), *(1,) * (field.ndim - 3), *kernel.shape[1:])
+        field = torch.movedim(field.movedim(axis, -1) @ kernel, -1, axis)
+    return field
+
+
+def _on_graph(dose: torch.Tensor, hole: Hole, field: torch.Tensor) -> torch.Tensor:
     """Fields (B, C, n) on the sites of a hole after a walk."""
     if field.shape[-1] <= EIGEN_SITES:
         value, vector = (t.to(field) for t in hole.modes)

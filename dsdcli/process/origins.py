@@ -2,7 +2,7 @@
 
 import torch
 
-from dsdcli.process.kernel import smooth
+from dsdcli.process.kernel import smoother
 from dsdcli.process.lattice import Lattice
 
 LEAST = 1e-6  # probability that a site is never denied: every particle comes from somewhere
@@ -31,8 +31,9 @@ def log_undo_ratio(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor
     """
     walkable = lattice.walkable(clean.device)
     image = clean.clamp_min(LEAST) * walkable
-    claim = smooth(counts * walkable / smooth(image, dose, lattice).clamp_min(TINY), dose, lattice)
-    likely = smooth(image / claim.clamp_min(FREE), dose, lattice)
+    walk = smoother(dose, lattice)
+    claim = walk(counts * walkable / walk(image).clamp_min(TINY))
+    likely = walk(image / claim.clamp_min(FREE))
     log = torch.where(walkable, likely, 1).clamp_min(TINY).log()
     axes = range(2, log.ndim)
     return torch.stack([log.roll(-sign, axis) - log for axis in axes for sign in (1, -1)], dim=2)
