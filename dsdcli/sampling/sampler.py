@@ -17,7 +17,7 @@ from dsdcli.sampling.reverse import Fields, SamplerSettings, reverse
 
 # Where the walk back of whole images starts, relative to the largest dose of the training: waves of a crop's length are
 # drawn from the material's integral range, so that the network need not tell them from noise (method.md, section 6).
-START = 0.3
+START = 0.45
 TIE_BREAK = 1e-9  # random preference between equally probable sites, far below what a network resolves
 
 
