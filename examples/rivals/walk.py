@@ -37,11 +37,11 @@ def sample(
 
 
 def minutes_trained(model: Path) -> str:
-    """Training time of a model: from the log of its run, else from the command on its card."""
+    """Training time of a model: from the log of its run, else as its card says."""
     log, card = model / "metrics.jsonl", model / "README.md"
     if log.is_file():
         return f"{json.loads(log.read_text(encoding='utf-8').splitlines()[-1])['seconds'] / 60:.3g}"
-    found = re.search(r"--max-time (\d+)m", card.read_text(encoding="utf-8")) if card.is_file() else None
+    found = re.search(r"(\d+) minutes of training in all", card.read_text(encoding="utf-8")) if card.is_file() else None
     return found[1] if found else "unknown"
 
 
