@@ -18,7 +18,7 @@ from dsdcli.process.walk import Particles, forward, hole_kernel, leap, scatter
 from dsdcli.sampling import sampler
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
-from dsdcli.training.holes import MOST_SITES, Holes
+from dsdcli.training.holes import MOST_SITES, Holes, random_boxes
 from dsdcli.training.loss import Walked
 from tests.conftest import random_model
 
@@ -334,6 +334,13 @@ def test_training_walks_inside_and_freezes_the_rest(job):
     assert walked.walking[..., ~inside].sum() == walked.ratio[..., ~inside].abs().sum() == 0
     assert walked.walking[:, :, ~hole.open_bonds()].sum() == walked.ratio[:, :, ~hole.open_bonds()].abs().sum() == 0
     assert walked.particles.tolist() == [clean[..., inside].sum().item()]
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_boxes_to_train_on_do_not_touch_not_even_around_the_ring(boundary):
+    rng = np.random.default_rng(0)
+    for hole in (random_boxes(Lattice((16, 16), boundary), rng) for _ in range(200)):
+        assert all(piece.box is not None for piece in hole.pieces)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (10, 12, 11)])

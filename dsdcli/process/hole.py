@@ -108,7 +108,9 @@ class Hole(Lattice):
 
     @cached_property
     def pieces(self) -> "tuple[Hole, ...]":
-        """Every part as a hole of its own, in the order of `parts`."""
+        """Every part as a hole of its own, in the order of `parts`; the hole itself if there is one."""
+        if self.parts.max() == 1:
+            return (self,)
         return tuple(
             Hole(self.shape, self.boundary, mask=self.parts == part) for part in range(1, self.parts.max() + 1)
         )
