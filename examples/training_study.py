@@ -34,6 +34,7 @@ from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.origins import to_neighbours
 from dsdcli.sampling.reverse import SamplerSettings
 from dsdcli.sampling.sampler import generate
 from dsdcli.training.loss import Losses, Walked
@@ -72,9 +73,7 @@ def no_origins(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, la
 
 def unbalanced(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
     """`log_undo_ratio` of one particle at a time, as if no other claimed its origin."""
-    density = smooth(clean.clamp_min(1e-6), dose, lattice).log()
-    axes = range(2, density.ndim)
-    return torch.stack([density.roll(-sign, axis) - density for axis in axes for sign in (1, -1)], dim=2)
+    return to_neighbours(smooth(clean.clamp_min(1e-6), dose, lattice).log())
 
 
 class Attention(nn.Module):

@@ -1,4 +1,4 @@
-"""The network's two heads: expected hops to undo, and the phase of every site of the clean image."""
+"""The network: a guess of the clean image, and the undo counts that follow from it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
 
 DOSE_FEATURES = 8
-DOSE_FREQUENCY = 0.32330272  # the slowest features turn by half over nearly ten e-foldings of the dose
+DOSE_FREQUENCY = 0.32330272  # the slowest features turn by half over nearly ten e-foldings of the dose,
+DOSE_ORIGIN = 0.05  # counted from here
 
 
 class Prediction(NamedTuple):
@@ -83,7 +84,7 @@ class UndoNet(nn.Module):
     def _dose_features(self, dose: torch.Tensor) -> torch.Tensor:
         """Smooth features (B, 8) of log s."""
         k = torch.arange(1, DOSE_FEATURES // 2 + 1, device=dose.device)
-        angle = DOSE_FREQUENCY * torch.log(dose.double() / self.config.dose_min)[:, None] * k
+        angle = DOSE_FREQUENCY * torch.log(dose.double() / DOSE_ORIGIN)[:, None] * k
         return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1).float()
 
 

@@ -9,7 +9,7 @@ import torch
 
 from dsdcli.process.lattice import Lattice
 
-DENSE_SITES = 400  # up to here the slowest mode of a component comes from a dense matrix
+EIGEN_SITES = 1000  # of one part: up to here it walks in its eigenbasis; beyond, that would take longer than it saves
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,20 +155,16 @@ class Hole(Lattice):
     @cached_property
     def _slowest_rate(self) -> float:
         """Decay rate of the slowest mode of any part, infinite if no particle can hop."""
+        if len(self.pieces) > 1:
+            return min(piece._slowest_rate for piece in self.pieces)
+        sites = int(self.mask.sum())
+        if sites == 1:
+            return math.inf
         if self.box is not None:
-            return 2 - 2 * math.cos(math.pi / max(self.box[1])) if max(self.box[1]) > 1 else math.inf
+            return 2 - 2 * math.cos(math.pi / max(self.box[1]))
+        if sites <= EIGEN_SITES:
+            return float(self.modes[0][1])
         from scipy.sparse.linalg import eigsh
 
-        label = self.parts[self.mask]
-        slowest = math.inf
-        for part in range(1, label.max() + 1):
-            member = np.flatnonzero(label == part)
-            if len(member) < 2:
-                continue
-            own = self.laplacian[member][:, member]
-            if len(member) <= DENSE_SITES:
-                rate = np.linalg.eigvalsh(own.toarray())[1]
-            else:
-                rate = eigsh(own.tocsc(), k=2, sigma=-1e-4, v0=np.ones(len(member)), return_eigenvectors=False).max()
-            slowest = min(slowest, float(rate))
-        return slowest
+        start = np.ones(sites)
+        return float(eigsh(self.laplacian.tocsc(), k=2, sigma=-1e-4, v0=start, return_eigenvectors=False).max())

@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from scipy.special import ive
 
-from dsdcli.process.hole import Hole
+from dsdcli.process.hole import EIGEN_SITES, Hole
 from dsdcli.process.lattice import Boundary, Lattice
-
-EIGEN_SITES = 1000  # of a free-form part of a hole: beyond, its eigenbasis would take longer than it saves
 
 
 def axis_kernel(side: int, boundary: Boundary, dose: torch.Tensor) -> torch.Tensor:

@@ -34,6 +34,10 @@ def log_undo_ratio(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor
     walk = smoother(dose, lattice)
     claim = walk(counts * walkable / walk(image).clamp_min(TINY))
     likely = walk(image / claim.clamp_min(FREE))
-    log = torch.where(walkable, likely, 1).clamp_min(TINY).log()
-    axes = range(2, log.ndim)
-    return torch.stack([log.roll(-sign, axis) - log for axis in axes for sign in (1, -1)], dim=2)
+    return to_neighbours(torch.where(walkable, likely, 1).clamp_min(TINY).log())
+
+
+def to_neighbours(field: torch.Tensor) -> torch.Tensor:
+    """What a field (B, C, *L) gains with a hop in every direction: (B, C, 2d, *L), around the ring at every border."""
+    axes = range(2, field.ndim)
+    return torch.stack([field.roll(-sign, axis) - field for axis in axes for sign in (1, -1)], dim=2)

@@ -35,7 +35,7 @@ class TrainSettings:
     precision: str
     ema: float = 0.999
     warmup: int = 100
-    dose_min: float = 0.05
+    dose_min: float = 0.01
     holes: float = 0.5
     large: float = 0.25
     validate_every: int = 500

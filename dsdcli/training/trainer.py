@@ -25,6 +25,7 @@ from dsdcli.training.settings import TrainSettings
 
 STATE = "state.safetensors"
 VALIDATION_CROPS = 256
+VALIDATION_BLOCK = 32  # walk together, whatever the batch, so that runs can be compared
 FINAL_LR = 0.02  # of the peak
 
 
@@ -166,9 +167,8 @@ class Trainer:
         crops = self.dataset.crops("heldout", VALIDATION_CROPS, s.size, rng)
         generator = torch.Generator(self.device).manual_seed(0)
         total = 0.0
-        block = 4 * s.batch  # what fits with gradients fits more than four times without
-        for i in range(0, VALIDATION_CROPS, block):
-            walked = self.walk(crops[i : i + block], self.holes, rng, generator)
+        for i in range(0, VALIDATION_CROPS, VALIDATION_BLOCK):
+            walked = self.walk(crops[i : i + VALIDATION_BLOCK], self.holes, rng, generator)
             total += losses(self.average, walked).total.item() * len(walked.images)
         return total / VALIDATION_CROPS
 
