@@ -6,6 +6,7 @@ For each kind of walls and each size, as many samples as make up the same area (
 held-out crops of that size and of like volume fractions, or of the largest size before it that the dataset holds:
 
 - two-point: distance of the two-point correlation of each phase, at the lags up to half the training crop;
+- pore size: difference in the mean radius of each phase by local thickness;
 - interface: difference in interface per area, for each pair of phases;
 - local: standard deviation of each phase's volume fraction between windows as large as the training crop.
 
@@ -30,6 +31,7 @@ from dsdcli.evaluation.correlation import two_point
 from dsdcli.evaluation.crops import matched_crops
 from dsdcli.evaluation.kinds import Correlation
 from dsdcli.evaluation.surfaces import interfaces
+from dsdcli.evaluation.thickness import local_thickness
 from dsdcli.files import atomic
 from dsdcli.network.shipped import find_model
 from dsdcli.sampling.job import Job, make_totals
@@ -42,10 +44,12 @@ PICTURE = 512
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of a stack of images. ``correlation``: (subjects, m), as `Correlation` takes it; ``interface``: (pairs,);
-    ``local``: (subjects,), NaN where an image is one window. The subjects are the phases; one of two is enough."""
+    """Of a stack of images. ``correlation``: (subjects, m), as `Correlation` takes it; ``radius``: (phases,), mean;
+    ``interface``: (pairs,); ``local``: (subjects,), NaN where an image is one window. The subjects are the phases; one
+    of two is enough."""
 
     correlation: np.ndarray
+    radius: np.ndarray
     interface: np.ndarray
     local: np.ndarray
 
@@ -54,12 +58,16 @@ class Statistics:
         subjects = range(phases if phases > 2 else 1)
         s2 = [[two_point(image == phase)[1][: window // 2] for phase in subjects] for image in stack]
         mean = np.mean(s2, axis=0)  # (subjects, window // 2), from lag 0 on, which is phi
+        sizes = np.sum([[local_thickness(image == phase) for phase in range(phases)] for image in stack], axis=0)
+        radius = sizes @ np.arange(sizes.shape[1]) / sizes.sum(axis=1)
         surface = np.mean([interfaces(image, phases)[np.triu_indices(phases, 1)] for image in stack], axis=0)
-        return cls(np.concatenate([mean[:, :1] ** 2, mean], axis=1), surface, local_deviation(stack, subjects, window))
+        correlation = np.concatenate([mean[:, :1] ** 2, mean], axis=1)
+        return cls(correlation, radius, surface, local_deviation(stack, subjects, window))
 
-    def differences(self, real: "Statistics") -> tuple[np.ndarray, np.ndarray]:
-        """Relative distances from real: two-point correlation (subjects,), interface (pairs,)."""
-        return Correlation().distance(self.correlation, real.correlation), self.interface / real.interface - 1
+    def differences(self, real: "Statistics") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Relative distances from real: two-point correlation (subjects,), radius (phases,), interface (pairs,)."""
+        distance = Correlation().distance(self.correlation, real.correlation)
+        return distance, self.radius / real.radius - 1, self.interface / real.interface - 1
 
 
 def local_deviation(stack: np.ndarray, subjects: range, window: int) -> np.ndarray:
@@ -119,7 +127,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, required=True, metavar="DATASET", help="the dataset it was trained on")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
     parser.add_argument("--walls", nargs="+", default=["noflux", "periodic"])
-    parser.add_argument("--area", type=int, default=2**18, help="voxels of each size, or more (default 512^2)")
+    parser.add_argument("--area", type=int, default=2**20, help="voxels of each size, or more (default 1024^2)")
     parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps of the reverse walk")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -130,8 +138,8 @@ def main() -> None:
     names, phases = [phase.name for phase in dataset.phases], len(dataset.phases)
     pairs = [f"{names[a]}-{names[b]}" for a, b in zip(*np.triu_indices(phases, 1), strict=True)]
     print(f"in %; phases {' / '.join(names)} (one of two is enough), interfaces {' / '.join(pairs)}\n")
-    print("| walls | samples | real | two-point | interface | local | real local | seconds |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print("| walls | samples | real | two-point | pore size | interface | local | real local | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
     seams, picture, real = [], None, {}
     for walls in options.walls:
         for side in sorted(options.sizes):
@@ -149,13 +157,14 @@ def main() -> None:
             nearest = max(size for size in real if size <= side)
             heldout, train = real[nearest]
             made = Statistics.of(stack, phases, window)
-            (s2, surface), (s2_floor, surface_floor) = made.differences(heldout), train.differences(heldout)
+            (s2, radius, surface), floor = made.differences(heldout), train.differences(heldout)
             cells = (
                 walls,
                 f"{len(stack)} of {side}x{side}",
                 f"{nearest}x{nearest}",
-                f"{listed(s2)} ({listed(s2_floor)})",
-                f"{listed(surface, '+.1f')} ({listed(surface_floor, '+.1f')})",
+                f"{listed(s2)} ({listed(floor[0])})",
+                f"{listed(radius, '+.1f')} ({listed(floor[1], '+.1f')})",
+                f"{listed(surface, '+.1f')} ({listed(floor[2], '+.1f')})",
                 listed(made.local),
                 f"{listed(heldout.local)} ({listed(train.local)})",
                 f"{seconds:.0f}",

@@ -216,7 +216,7 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
         "lr 2e-3": Variant({"lr": 2e-3}),
         "lr 4e-3": Variant({"lr": 4e-3}),
         "half of the crops in holes": Variant({"holes": 0.5}),
-        "a quarter of the steps on wide crops": Variant({"large": 0.25}),
+        "two steps in five on wide crops": Variant({"large": 0.4}),
     }
 
 

@@ -345,9 +345,9 @@ def test_boxes_to_train_on_do_not_touch_not_even_around_the_ring(boundary):
 
 @pytest.mark.parametrize("shape", [(32, 32), (10, 12, 11)])
 def test_training_draws_half_of_the_crops_in_boxes_and_free_form_holes(shape):
-    holes = Holes(Lattice(shape), 0)
+    holes = Holes(Lattice(shape), 0.5, 0)
     rng = np.random.default_rng(0)
-    drawn = [holes.draw(6, 0.5, rng) for _ in range(300)]
+    drawn = [holes.draw(6, rng) for _ in range(300)]
     assert all(sum(n for n, _ in parts) == 6 for parts in drawn)
     share = dict.fromkeys(("whole", "boxes", "free"), 0.0)
     several = set()

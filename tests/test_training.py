@@ -54,6 +54,25 @@ def test_training_lowers_the_validation_loss(material, request):
     assert trainer.validate() == validations[-1]  # the same crops, doses and walks every time
 
 
+def test_validation_does_not_depend_on_the_batch(rock):
+    assert make_trainer(rock, batch=2).validate() == make_trainer(rock, batch=16).validate()
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "expected"),
+    [
+        ((8, 8), 16, [(4, (16, 16)), (1, (32, 32))]),
+        ((8, 8), 15, [(3, (16, 16))]),  # a batch has too few voxels for the wider ones
+        ((16, 16), 16, [(4, (32, 32))]),  # the images have
+        ((32, 32), 16, []),
+    ],
+)
+def test_wider_crops_take_as_many_voxels_where_images_and_batch_are_large_enough(rock, size, batch, expected):
+    assert [(number, domains.lattice.shape) for number, domains in make_trainer(rock, size=size, batch=batch).wide] == (
+        expected
+    )
+
+
 def test_resume_equals_an_uninterrupted_run(electrode, tmp_path):
     whole = make_trainer(electrode)
     expected = take(whole)

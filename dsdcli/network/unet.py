@@ -68,8 +68,9 @@ def unfold_patches(x: torch.Tensor, patch: int) -> torch.Tensor:
 
 class UNet(nn.Module):
     """Maps fields (B, inputs, *L) and a condition (B, K) to fields (B, outputs, *L); sides are multiples of
-    ``architecture.multiple``. No attention: every output depends on its surroundings only, so a net trained on crops
-    serves any size. The last layer starts at zero."""
+    ``architecture.multiple``. No attention: an output depends on its surroundings and, through the normalisation, on
+    moments of the whole image, so that a net that has seen crops of a few sizes serves any. The last layer starts at
+    zero."""
 
     def __init__(self, ndim: int, inputs: int, outputs: int, condition: int, architecture: Architecture) -> None:
         super().__init__()

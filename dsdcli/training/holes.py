@@ -56,22 +56,23 @@ def random_blobs(lattice: Lattice, rng: np.random.Generator) -> Hole:
 
 
 class Holes:
-    """Draws the domains of a batch: a pool of free-form holes made from ``seed``, boxes and the whole lattice."""
+    """Draws the domains of a batch: boxes and free-form holes, these from a pool made from ``seed``, for a share of the
+    images, and the whole lattice for the others."""
 
-    def __init__(self, lattice: Lattice, seed: int) -> None:
-        self.lattice = lattice
+    def __init__(self, lattice: Lattice, share: float, seed: int) -> None:
+        self.lattice, self.share = lattice, share
         rng = np.random.default_rng([seed, POOL])
-        self.pool = [random_blobs(lattice, rng) for _ in range(POOL)]
+        self.pool = [random_blobs(lattice, rng) for _ in range(POOL if share else 0)]
 
-    def draw(self, batch: int, share: float, rng: np.random.Generator) -> list[tuple[int, Lattice]]:
-        """Number of images for each domain of one batch: ``share`` of them in holes, half of these in boxes and half
-        in free-form holes, rounded at random."""
+    def draw(self, batch: int, rng: np.random.Generator) -> list[tuple[int, Lattice]]:
+        """Number of images for each domain of one batch: the share of them in holes, half of these in boxes and half in
+        free-form holes, rounded at random."""
         u = rng.random()
-        in_hole = min(batch, int(batch * share + u))
-        in_box = min(in_hole, int(batch * share / 2 + u))
-        parts = [
-            (batch - in_hole, self.lattice),
-            (in_box, random_boxes(self.lattice, rng)),
-            (in_hole - in_box, self.pool[int(rng.integers(POOL))]),
-        ]
+        in_hole = min(batch, int(batch * self.share + u))
+        in_box = min(in_hole, int(batch * self.share / 2 + u))
+        parts = [(batch - in_hole, self.lattice)]
+        if in_box:
+            parts.append((in_box, random_boxes(self.lattice, rng)))
+        if in_hole > in_box:
+            parts.append((in_hole - in_box, self.pool[int(rng.integers(POOL))]))
         return [(n, domain) for n, domain in parts if n]

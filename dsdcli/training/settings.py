@@ -19,8 +19,9 @@ class TrainSettings:
         ema: decay of the averaged weights, the ones that are used.
         precision: arithmetic of the network; bfloat16 means autocast with float32 weights.
         holes: share of the crops that walk in a hole instead of whole, so that one model generates and in-paints.
-        large: share of the steps that take crops twice as wide, as many voxels in all, so that the network sees sites
-            far from every wall, as in samples larger than the crops; none if the images are too small for them.
+        large: share of the steps that take crops two or four times as wide, as many voxels in all, so that the network
+            sees sites far from every wall, and surroundings unlike the mean of the image, as in samples larger than
+            the crops; only those for which the images and the batch are large enough.
         validate_every: steps between validations, checkpoints and sample sheets.
     """
 
@@ -37,7 +38,7 @@ class TrainSettings:
     warmup: int = 100
     dose_min: float = 0.01
     holes: float = 0.5
-    large: float = 0.25
+    large: float = 0.4
     validate_every: int = 500
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ STATE = "state.safetensors"
 VALIDATION_CROPS = 256
 VALIDATION_BLOCK = 32  # walk together, whatever the batch, so that runs can be compared
 FINAL_LR = 0.02  # of the peak
+WIDE = (2, 4)  # times as wide; the widest without holes, which would be lost in them
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,28 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.lr, weight_decay=0.01, betas=(0.9, 0.99)
         )
-        self.holes = Holes(self.lattice, settings.seed)
-        wide = tuple(2 * side for side in settings.size)
-        try:
-            dataset.crops("train", 1, wide, np.random.default_rng(0))
-            self.wide = Holes(Lattice(wide, settings.boundary), settings.seed)
-        except DataError:
-            self.wide = None
+        self.domains = Holes(self.lattice, settings.holes, settings.seed)
+        self.wide = self._wide()
         self.rng = np.random.default_rng(settings.seed)
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.step = 0
         self.seconds = 0.0
         self.best = math.inf
         self.recent: deque[float] = deque(maxlen=100)
+
+    def _wide(self) -> list[tuple[int, Holes]]:
+        """How many wider crops make up a batch, and where they walk, for every width that the images can hold."""
+        s, found = self.settings, []
+        for factor in WIDE:
+            number, shape = s.batch // factor ** len(s.size), tuple(factor * side for side in s.size)
+            try:
+                self.dataset.crops("train", number, shape, np.random.default_rng(0))
+            except DataError:
+                continue
+            if number:
+                share = s.holes if factor == WIDE[0] else 0.0
+                found.append((number, Holes(Lattice(shape, s.boundary), share, s.seed)))
+        return found
 
     def start_from(self, model: UndoNet) -> None:
         """Begin with the weights of another model instead of random ones.
@@ -137,21 +147,21 @@ class Trainer:
         return value
 
     def batch_loss(self) -> torch.Tensor:
-        """Loss of the model on new crops, of the usual size or twice as wide, after their walk."""
+        """Loss of the model on new crops, of the usual size or wider, after their walk."""
         s = self.settings
-        wide = self.wide if self.rng.random() < s.large else None
-        holes = wide or self.holes
-        number = s.batch if wide is None else -(-s.batch // 2 ** len(s.size))
-        crops = self.dataset.crops("train", number, holes.lattice.shape, self.rng, augment=True)
-        walked = self.walk(crops, holes, self.rng, self.generator)
+        number, domains = s.batch, self.domains
+        if self.wide and self.rng.random() < s.large:
+            number, domains = self.wide[int(self.rng.integers(len(self.wide)))]
+        crops = self.dataset.crops("train", number, domains.lattice.shape, self.rng, augment=True)
+        walked = self.walk(crops, domains, self.rng, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
             return losses(self.model, walked).total
 
-    def walk(self, crops: np.ndarray, holes: Holes, rng: np.random.Generator, generator: torch.Generator) -> Walked:
+    def walk(self, crops: np.ndarray, domains: Holes, rng: np.random.Generator, generator: torch.Generator) -> Walked:
         """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing."""
         config = self.model.config
         parts, done = [], 0
-        for number, domain in holes.draw(len(crops), self.settings.holes, rng):
+        for number, domain in domains.draw(len(crops), rng):
             images = torch.from_numpy(crops[done : done + number]).to(self.device)
             high = max(min(config.dose_max, domain.mixing_dose()), 2 * config.dose_min)
             dose = stratified_log_doses(number, config.dose_min, high, generator)
@@ -168,7 +178,7 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(0)
         total = 0.0
         for i in range(0, VALIDATION_CROPS, VALIDATION_BLOCK):
-            walked = self.walk(crops[i : i + VALIDATION_BLOCK], self.holes, rng, generator)
+            walked = self.walk(crops[i : i + VALIDATION_BLOCK], self.domains, rng, generator)
             total += losses(self.average, walked).total.item() * len(walked.images)
         return total / VALIDATION_CROPS
 
