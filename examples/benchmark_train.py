@@ -1,6 +1,6 @@
 """How long does a training step take, how much of it is the network, and what would make it faster?
 
-python examples/benchmark_train.py rocks.dsd.h5                 (tiny, 32 crops of 64x64, half of them in holes)
+python examples/benchmark_train.py rocks.dsd.h5                 (tiny, 16 crops of 64x64, half of them in holes)
 python examples/benchmark_train.py rocks.dsd.h5 --compare       (whole steps, in several set-ups)
 """
 
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--size", type=parse_size, default=(64, 64))
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=30, help="steps to time (default 30)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,11 @@ from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, progress, say, se
 from dsdcli.cli.parse import parse_duration, parse_size
 from dsdcli.errors import DsdError, UsageError
 
-DEFAULT_STEPS = {"tiny": 6_000, "small": 20_000, "base": 50_000}
+RECIPES: dict[str, dict[str, Any]] = {
+    "tiny": {"steps": 12_000, "batch": 16, "lr": 2e-3},
+    "small": {"steps": 20_000, "batch": 32, "lr": 1e-3},
+    "base": {"steps": 50_000, "batch": 32, "lr": 1e-3},
+}
 
 
 def train(
@@ -21,10 +25,10 @@ def train(
     from_: Annotated[str | None, typer.Option("--from", metavar="NAME|PATH", help="Start from the weights of this model (shipped, run or folder) instead of random ones.", show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="Network size: tiny (CPU), small or base (GPU). Default: tiny on a CPU, small on a GPU.", show_default=False)] = None,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the training crops in voxels; DxHxW makes a 3D model. Default: 64x64.", show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps. Default: 6000 (tiny), 20000 (small), 50000 (base).", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps. Default: 12000 (tiny), 20000 (small), 50000 (base).", show_default=False)] = None,
     max_time: Annotated[str | None, typer.Option(metavar="TIME", help="Training time after which to stop, such as 90s, 30m or 2h; the learning rate decays over it.", show_default=False)] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Crops per step. Default: 32.", show_default=False)] = None,
-    lr: Annotated[float | None, typer.Option(metavar="RATE", help="Peak learning rate. Default: 0.001.", show_default=False)] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Crops per step. Default: 16 (tiny), 32 (small, base).", show_default=False)] = None,
+    lr: Annotated[float | None, typer.Option(metavar="RATE", help="Peak learning rate. Default: 0.002 (tiny), 0.001 (small, base).", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of weights, crops and noise. Default: 0.", show_default=False)] = None,
     boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the crops: noflux (crops of a larger scan) or periodic (data that repeats). Default: noflux.", show_default=False)] = None,
     precision: Annotated[str | None, typer.Option(metavar="TYPE", help="Arithmetic of the network: float32 or bfloat16. Default: bfloat16 on a GPU, float32 on a CPU.", show_default=False)] = None,
@@ -97,16 +101,13 @@ def train(
             "preset": "small" if gpu else "tiny",
             "size": (64, 64),
             "max_seconds": None,
-            "batch": 32,
-            "lr": 1e-3,
             "seed": 0,
             "boundary": "noflux",
             "precision": "bfloat16" if gpu else "float32",
         }
-        chosen = {**defaults, **given}
-        check_preset(chosen["preset"])
-        chosen.setdefault("steps", DEFAULT_STEPS[chosen["preset"]])
-        settings = TrainSettings(**chosen)
+        preset = given.get("preset", defaults["preset"])
+        check_preset(preset)
+        settings = TrainSettings(**{**defaults, **RECIPES[preset], **given})
         for split in ("train", "heldout"):
             _check_crops(data, split, settings.size)
         run = None
