@@ -84,6 +84,15 @@ def test_any_size(tmp_path, rock, model):
     assert Image.open(tmp_path / "a.png").size == (64, 64)
 
 
+def test_round_trip(tmp_path, rock, model):
+    said = run(tmp_path, "round_trip.py", model, rock.path, "-n", 4, "--doses", 0.5, "--ends", 0.06, 0.02, "--steps", 2)
+    rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| 0")]
+    assert [row[:3] for row in rows] == [
+        ["| 0.06", "", "0.06"], ["| 0.02", "", "0.02"], ["| 0.5", "1", "0.06"], ["| 0.5", "1", "0.02"]
+    ]  # fmt: skip
+    assert len({len(row) for row in rows}) == 1
+
+
 def test_quality_of_fillings(tmp_path, rock, model):
     train, heldout = (Scan(blobs((2, 80, 80), [0.3], seed), "ZYX") for seed in (0, 1))
     path = tmp_path / "wide.dsd.h5"
