@@ -426,11 +426,11 @@ def decoding(bench: Bench, quick: bool) -> list[Result]:
     n = 2 if quick else 31
     found = [
         bench.run(f"dose_end {end:g}", partial(shipped, settings=SamplerSettings(steps=n, dose_end=end)), end)
-        for end in (0.03, 0.06, 0.12, 0.3)
+        for end in (0.0125, 0.025, DOSE_END, 0.06, 0.12, 0.3)
     ]
     if len(bench.names) == 2:
         walk = partial(shipped, settings=SamplerSettings(steps=n))
-        found.append(bench.run("dose_end 0.06, random image of fixed size", walk, decoder=draw_fixed_size))
+        found.append(bench.run(f"dose_end {DOSE_END:g}, random image of fixed size", walk, decoder=draw_fixed_size))
     return found
 
 

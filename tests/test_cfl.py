@@ -131,8 +131,9 @@ def test_command_reports_the_evaluations_it_needed(dsd, rock, tmp_path, monkeypa
     assert code == 0, err
     audit = json.loads((tmp_path / "a.json").read_text())
     # With h = s the rates add up to 4, but for walls, and every step is bound / 4.
-    assert audit["evaluations_per_sample"] == math.ceil(4 * (START * config.dose_max - 0.06) / 0.5) + 1
-    assert audit["sampler"] == {"name": "cfl", "bound": 0.5, "dose_end": 0.06}
+    end = CflSettings().dose_end
+    assert audit["evaluations_per_sample"] == math.ceil(4 * (START * config.dose_max - end) / 0.5) + 1
+    assert audit["sampler"] == {"name": "cfl", "bound": 0.5, "dose_end": end}
     assert f"{audit['evaluations_per_sample']} evaluations each" in err
     for extra in (("--steps", 4), ("--eta", 0)):
         code, _, err = dsd(*words, *extra)
