@@ -65,6 +65,7 @@ class Leaps:
         eta: share of balanced hops at a dose.
         stages: "trapezoidal", "midpoint" or "euler".
         hops: "rounded", "poisson" or "binomial" directed hops.
+        drift: factor on the mean number of directed hops.
         corrector: dose to which the particles diffuse again at the end, and the leaps that bring them back.
     """
 
@@ -74,6 +75,7 @@ class Leaps:
     dose_end: float = DOSE_END
     stages: str = "trapezoidal"
     hops: str = "rounded"
+    drift: float = 1.0
     corrector: tuple[float, int] | None = None
 
     def __call__(
@@ -91,7 +93,7 @@ class Leaps:
         def rates(at: Particles, s: float) -> tuple[torch.Tensor, torch.Tensor]:
             h = undo(at.occupancy(lattice, len(generators), phases), doses(s, generators), lattice)
             directed = at_particles(torch.relu(h - s) * bonds, at, lattice)
-            return directed, at_particles(self.eta(s) * h.clamp_max(s), at, lattice)
+            return self.drift * directed, at_particles(self.eta(s) * h.clamp_max(s), at, lattice)
 
         def move(at: Particles, directed: torch.Tensor, balanced: torch.Tensor, length: float) -> Particles:
             """Leap over ``length`` of log-dose."""
@@ -414,6 +416,8 @@ def leaps(bench: Bench, quick: bool) -> list[Result]:
         "one stage (Euler)": Leaps(2 * n, stages="euler"),
         "one stage (Euler), Poisson hops": Leaps(2 * n, stages="euler", hops="poisson"),
         "midpoint": Leaps(n, stages="midpoint"),
+        "drift 2 % stronger": Leaps(n, drift=1.02),
+        "drift 5 % stronger": Leaps(n, drift=1.05),
         "bridge from predicted origins": partial(bridge, steps=2 * n, carried=carried),
         "corrector from dose 0.3": Leaps(n - n // 4, corrector=(0.3, max(1, n // 4))),
         "corrector from dose 3": Leaps(n - n // 3, corrector=(3.0, max(1, n // 3))),
@@ -426,7 +430,7 @@ def decoding(bench: Bench, quick: bool) -> list[Result]:
     n = 2 if quick else 31
     found = [
         bench.run(f"dose_end {end:g}", partial(shipped, settings=SamplerSettings(steps=n, dose_end=end)), end)
-        for end in (0.0125, 0.025, DOSE_END, 0.06, 0.12, 0.3)
+        for end in (0.015, 0.03, DOSE_END, 0.12, 0.3)
     ]
     if len(bench.names) == 2:
         walk = partial(shipped, settings=SamplerSettings(steps=n))

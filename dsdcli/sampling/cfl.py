@@ -24,7 +24,7 @@ class CflSettings:
     """
 
     bound: float = 0.5
-    dose_end: float = 0.05
+    dose_end: float = 0.06
 
     name: ClassVar[str] = "cfl"
     evaluations: ClassVar[None] = None  # known only afterwards: the rates decide

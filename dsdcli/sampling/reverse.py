@@ -34,7 +34,7 @@ class SamplerSettings:
 
     steps: int = 31
     eta: float = 0.0
-    dose_end: float = 0.05
+    dose_end: float = 0.06
     rho: float = 7.0
 
     name: ClassVar[str] = "trapezoidal"
