@@ -24,7 +24,6 @@ import torch
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
-from dsdcli.errors import UsageError
 from dsdcli.evaluation.metrics import METRICS, measure
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.model import UndoNet
@@ -107,7 +106,7 @@ def main() -> None:
     config = model.config
     names = [phase.name for phase in config.phases]
     if sorted(names) != sorted(phase.name for phase in dataset.phases):
-        raise UsageError(f"{options.dataset} has other phases than {options.model}")
+        parser.error(f"{options.dataset} has other phases than {options.model}")
     order = np.array([names.index(phase.name) for phase in dataset.phases], np.uint8)
     crops = order[dataset.crops("train", options.n, config.size, np.random.default_rng(options.seed))]
     real = summary(crops, names)
