@@ -54,6 +54,12 @@ def test_training_lowers_the_validation_loss(material, request):
     assert trainer.validate() == validations[-1]  # the same crops, doses and walks every time
 
 
+def test_no_step_leaves_a_graph_behind(rock):
+    trainer = make_trainer(rock, steps=3)
+    take(trainer)
+    assert not any(weight.requires_grad for weight in trainer.average.parameters())
+
+
 def test_validation_does_not_depend_on_the_batch(rock):
     assert make_trainer(rock, batch=2).validate() == make_trainer(rock, batch=16).validate()
 

@@ -143,7 +143,8 @@ class Trainer:
         self.optimizer.step()
         # A short average early on, so that the zero initialisation is soon forgotten.
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        with torch.no_grad():  # else the average would keep the graph of every step
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return value
 
     def batch_loss(self) -> torch.Tensor:
