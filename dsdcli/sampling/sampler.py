@@ -93,7 +93,7 @@ def generate(
         probability = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
         occupied = occupied.cpu().numpy()
         images = tuple(
-            (i, decode(probability[j], occupied[j], wanted[j], config.background, lattice, around))
+            (i, decode(probability[j], occupied[j], wanted[j], config.carried, lattice, around))
             for j, i in enumerate(indices)
         )
         done += 1

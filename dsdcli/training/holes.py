@@ -42,7 +42,7 @@ def random_blobs(lattice: Lattice, rng: np.random.Generator) -> Hole:
     grids = np.meshgrid(*(np.arange(n) - c for n, c in zip(lattice.shape, centre, strict=True)), indexing="ij")
     away = sum(g**2 for g in grids) / longest**2
     height = noise / noise.std() - rng.choice([0.0, 20.0, 60.0]) * away
-    most = max(1, int(SHARE * lattice.sites))
+    most = max(1, min(int(SHARE * lattice.sites), int(MOST_SITES * MOST_PARTS**0.5)))  # more never pass below
     sites = int(rng.integers(min(FEWEST_SITES, most), most + 1))
     while True:
         mask = np.zeros(lattice.sites, bool)
