@@ -1,4 +1,4 @@
-"""What the site (mkdocs.yml) needs besides the pages of docs/: those that lie outside, and mathematics without a script."""
+"""What the site (mkdocs.yml) needs besides docs/: pages that lie elsewhere, and mathematics without a script."""
 
 import html
 import posixpath
@@ -12,7 +12,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 OUTSIDE = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}  # path in the repository: in the site
-OUTSIDE |= {f"models/{card.parent.name}/README.md": f"models/{card.parent.name}.md" for card in ROOT.glob("models/*/*.md")}
+OUTSIDE |= {f"models/{card.parent.name}/README.md": f"models/{card.parent.name}.md" for card in ROOT.glob("models/*/*")}
 SOURCE = {target: source for source, target in OUTSIDE.items()}
 
 
@@ -43,6 +43,4 @@ def on_page_content(content: str, **_: object) -> str:
     def mathml(found: re.Match[str]) -> str:
         return convert(html.unescape(found[2]), display="block" if found[1] == "div" else "inline")
 
-    return re.sub(
-        r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', mathml, content, flags=re.DOTALL
-    )
+    return re.sub(r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', mathml, content, flags=re.DOTALL)

@@ -14,14 +14,13 @@ import tifffile
 import torch
 from PIL import Image
 
-from dsdcli.data.dataset import Dataset
-from dsdcli.data.dataset import Image as Scan
+from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
 from dsdcli.training.loss import losses
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
-from dsdcli.training.settings import TrainSettings
 from tests.conftest import blobs
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -96,7 +95,7 @@ def test_round_trip(tmp_path, rock, model):
 
 
 def test_quality_of_fillings(tmp_path, rock, model):
-    train, heldout = (Scan(blobs((2, 80, 80), [0.3], seed), "ZYX") for seed in (0, 1))
+    train, heldout = (LabelledImage(blobs((2, 80, 80), [0.3], seed), "ZYX") for seed in (0, 1))
     path = tmp_path / "wide.dsd.h5"
     Dataset(path, rock.phases, 2.0, "um", "z", 1, {"sources": []}, (train,), (heldout,)).write(path)
     said = run(tmp_path, "studies/inpaint_quality.py", model, path, "-n", 16, "--steps", 1, "-o", "holes.png")

@@ -24,19 +24,19 @@ import numpy as np
 from PIL import Image
 
 from dsdcli.data.dataset import Dataset
-from dsdcli.data.sheet import colours
 from dsdcli.device import pick_device
 from dsdcli.errors import DataError
-from dsdcli.evaluation.correlation import two_point
 from dsdcli.evaluation.crops import matched_crops
-from dsdcli.evaluation.kinds import Correlation
-from dsdcli.evaluation.surfaces import interfaces
-from dsdcli.evaluation.thickness import local_thickness
+from dsdcli.evaluation.measures.correlation import two_point
+from dsdcli.evaluation.measures.surfaces import interfaces
+from dsdcli.evaluation.measures.thickness import local_thickness
+from dsdcli.evaluation.statistics import Correlation
 from dsdcli.files import atomic
-from dsdcli.network.shipped import find_model
-from dsdcli.sampling.job import Job, make_totals
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
+from dsdcli.network.catalogue import find_model
+from dsdcli.pipeline.generate import Job, make_totals
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
+from dsdcli.view.sheet import colours
 
 REAL_CROPS = 64  # held-out crops of each size, or more
 PICTURE = 512
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
     parser.add_argument("--walls", nargs="+", default=["noflux", "periodic"])
     parser.add_argument("--area", type=int, default=2**20, help="voxels of each size, or more (default 1024^2)")
-    parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps of the reverse walk")
+    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps of the reverse walk")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("-o", "--out", type=Path, help="picture of a periodic sample")
@@ -144,7 +144,7 @@ def main() -> None:
     for walls in options.walls:
         for side in sorted(options.sizes):
             job = Job.prepare(
-                find_model(options.model), (side, side), walls, SamplerSettings(steps=options.steps), options.seed,
+                find_model(options.model), (side, side), walls, Trapezoidal(steps=options.steps), options.seed,
                 None, pick_device(options.device),
             )  # fmt: skip
             order = np.array([names.index(phase.name) for phase in job.model.config.phases], np.uint8)

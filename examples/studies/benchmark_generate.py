@@ -16,12 +16,12 @@ from stopwatch import Stopwatch, channels_first, finish, machine, peak_memory, p
 
 from dsdcli.cli.parse import parse_batch, parse_size
 from dsdcli.device import pick_device
-from dsdcli.network.shipped import find_model
+from dsdcli.network.catalogue import find_model
+from dsdcli.pipeline.generate import Job, make_totals
 from dsdcli.process.walk import scatter
-from dsdcli.sampling.batch import block_images
-from dsdcli.sampling.job import Job, make_totals
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
+from dsdcli.sampling.blocks import block_images
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
 
 ROUNDS = 15
 COMPARED_DOSE = 5.0
@@ -32,7 +32,7 @@ def measure(job: Job, n: int) -> None:
     network = Stopwatch()
     job.model.unet.forward = network.time(job.model.unet.forward)
     totals = make_totals(job, n, {}, {}, None)
-    for _ in generate(job.model, totals[: job.batch], job.lattice, SamplerSettings(steps=1), 0, job.batch):
+    for _ in generate(job.model, totals[: job.batch], job.lattice, Trapezoidal(steps=1), 0, job.batch):
         pass  # warm up: the first evaluation also sets up the device
     network.seconds = 0.0
     finish()
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--model", default="berea-2d", help="name or path (default berea-2d)")
     parser.add_argument("-n", type=int, default=64, help="samples (default 64)")
     parser.add_argument("--size", type=parse_size, help="HxW (default: that of the training crops)")
-    parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps, of two evaluations each")
+    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps, of two evaluations each")
     parser.add_argument("--batch", type=parse_batch, help="samples at a time (default auto)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -105,7 +105,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     device = pick_device(options.device)
-    settings = SamplerSettings(steps=options.steps)
+    settings = Trapezoidal(steps=options.steps)
     job = Job.prepare(find_model(options.model), options.size, None, settings, 0, options.batch, device)
     compare(job) if options.compare else measure(job, options.n)
 

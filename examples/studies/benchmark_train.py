@@ -17,8 +17,8 @@ import dsdcli.training.trainer as training
 from dsdcli.cli.parse import parse_size
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
-from dsdcli.training.settings import TrainSettings
 
 WARM_UP = 2
 ROUNDS = 7

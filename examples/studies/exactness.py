@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from dsdcli.data.phases import Phase
+from dsdcli.network.catalogue import shipped_models
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.config import Architecture, ModelConfig
 from dsdcli.network.model import UndoNet
-from dsdcli.network.shipped import shipped_models
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
 
 SHAPES = {2: [(16, 16), (7, 13), (1, 9)], 3: [(6, 6, 6), (3, 5, 7)]}
 BOUNDARIES = ("noflux", "periodic")
@@ -109,7 +109,7 @@ def random_hole(ndim: int, rng: np.random.Generator) -> Hole:
             return Hole(shape, str(rng.choice(BOUNDARIES)), mask=mask)
 
 
-def check_samples(total: int, settings: SamplerSettings, rng: np.random.Generator) -> bool:
+def check_samples(total: int, settings: Trapezoidal, rng: np.random.Generator) -> bool:
     """Generate ``total`` samples and say what came out; whether all counts are right."""
     samples = voxels = wrong = 0
     for name, model, lattice, n in cases(total):
@@ -129,7 +129,7 @@ def check_samples(total: int, settings: SamplerSettings, rng: np.random.Generato
     return not wrong
 
 
-def check_holes(total: int, settings: SamplerSettings, rng: np.random.Generator) -> bool:
+def check_holes(total: int, settings: Trapezoidal, rng: np.random.Generator) -> bool:
     """Fill ``total`` random holes and say what came out; whether all is exact inside and untouched outside."""
     kinds = list(itertools.product(PHASES, LONGEST))
     models = {kind: random_network(*kind, seed=kind[0]) for kind in kinds}
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="leaps of the reverse walk (default 4)")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
-    settings = SamplerSettings(steps=options.steps)
+    settings = Trapezoidal(steps=options.steps)
     exact = [check(options.n, settings, rng) for check in (check_samples, check_holes)]
     raise SystemExit(0 if all(exact) else 1)
 

@@ -28,16 +28,16 @@ from skimage.morphology import disk
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase
-from dsdcli.data.sheet import write_sheet
 from dsdcli.device import pick_device
+from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.model import UndoNet
-from dsdcli.network.shipped import find_model
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.refill import kept
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.hole_counts import kept
+from dsdcli.sampling.trapezoidal import Trapezoidal
+from dsdcli.view.sheet import write_sheet
 
 SQUARE = 24  # side of the square holes
 BLOB = 500  # voxels of a free-form hole, or a few more
@@ -174,7 +174,7 @@ def run(
     model: UndoNet,
     totals: np.ndarray,
     lattice: Lattice,
-    settings: SamplerSettings,
+    settings: Trapezoidal,
     seed: int,
     around: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -184,7 +184,7 @@ def run(
     return np.stack([done[i].image for i in range(len(totals))])
 
 
-def fill(model: UndoNet, real: np.ndarray, masks: np.ndarray, settings: SamplerSettings, seed: int) -> np.ndarray:
+def fill(model: UndoNet, real: np.ndarray, masks: np.ndarray, settings: Trapezoidal, seed: int) -> np.ndarray:
     """dsd: the four holes of a crop at once, `FILLINGS` times: (n, FILLINGS, a, a)."""
     filled = []
     for number, (crop, mask) in enumerate(zip(joined(real), joined(masks), strict=True)):
@@ -253,13 +253,13 @@ def main() -> None:
     parser.add_argument("model", help="shipped model, run or folder, in 2D")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("-n", type=int, default=200, help="fillings of holes of each kind by each method (default 200)")
-    parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps of the reverse walk")
-    parser.add_argument("--eta", type=float, default=SamplerSettings().eta, help="share of back-and-forth hops kept")
+    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps of the reverse walk")
+    parser.add_argument("--eta", type=float, default=Trapezoidal().eta, help="share of back-and-forth hops kept")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("-o", "--out", type=Path, default=Path("inpaint_quality.png"))
     options = parser.parse_args()
-    dataset, settings = Dataset.open(options.dataset), SamplerSettings(steps=options.steps, eta=options.eta)
+    dataset, settings = Dataset.open(options.dataset), Trapezoidal(steps=options.steps, eta=options.eta)
     model = load_model(find_model(options.model), pick_device(options.device))
     if model.config.ndim != 2:
         parser.error(f"{options.model} is a 3D model; this example is for 2D ones")

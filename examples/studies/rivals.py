@@ -27,16 +27,16 @@ from rivals.table import Method
 
 from dsdcli.cli.parse import parse_size
 from dsdcli.data.dataset import Dataset
-from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import DsdError, UsageError
+from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.evaluate import evaluate
-from dsdcli.evaluation.kept import Kept
+from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_tensors
-from dsdcli.network.shipped import find_model
 from dsdcli.process.lattice import Lattice
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import Run, make_config
-from dsdcli.training.settings import TrainSettings
 from dsdcli.training.trainer import Trainer
+from dsdcli.view.sheet import write_sheet
 
 BATCH = 64
 SHOWN = 8  # samples of each method on the sheet
@@ -146,9 +146,9 @@ def compare(dataset: Dataset, found: Sequence[Method], work: Path) -> str:
     names = [phase.name for phase in dataset.phases]
     scored = []
     for method in found:
-        kept = Kept(work / "measured.jsonl", names)  # the real crops are the same for all: they are measured once
-        result = evaluate(method.stack, dataset, metrics=table.METRICS, kept=kept)
-        kept.write()
+        cache = Cache(work / "measured.jsonl", names)  # the real crops are the same for all: they are measured once
+        result = evaluate(method.stack, dataset, metrics=table.METRICS, cache=cache)
+        cache.write()
         if not scored:
             real = table.floor(result)
         scored.append((method, table.scores(result)))

@@ -25,21 +25,21 @@ import torch
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
 from dsdcli.evaluation.metrics import METRICS, measure
+from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.model import UndoNet
-from dsdcli.network.shipped import find_model
+from dsdcli.process.image import decode, one_hot, place
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import forward, one_hot, place
-from dsdcli.sampling.batch import in_blocks
-from dsdcli.sampling.decode import decode
-from dsdcli.sampling.reverse import SamplerSettings, reverse
-from dsdcli.sampling.sampler import START, sample_seed
+from dsdcli.process.walk import forward
+from dsdcli.sampling.blocks import in_blocks
+from dsdcli.sampling.generate import START, sample_seed
+from dsdcli.sampling.trapezoidal import Trapezoidal, reverse
 
 BATCH = 64
 COMPARED = ("two-point", "lineal-path", "pore-size", "interface")
 
 
-def leaps(dose: float, top: float, settings: SamplerSettings) -> int:
+def leaps(dose: float, top: float, settings: Trapezoidal) -> int:
     """How many of the leaps from ``top`` lie below a dose."""
     low, here, high = (s ** (1 / settings.rho) for s in (settings.dose_end, dose, top))
     return max(1, math.ceil(settings.steps * (here - low) / (high - low)))
@@ -60,7 +60,7 @@ def there_and_back(
         walkers, _ = forward(start, doses, lattice, torch.Generator(device).manual_seed(seeds[0]))
         undo, clean = in_blocks(model.undo, first), in_blocks(model.clean, first)
         if steps:
-            settings = SamplerSettings(steps, dose_end=dose_end)
+            settings = Trapezoidal(steps, dose_end=dose_end)
             *_, walkers = reverse(walkers, model.phases, undo, lattice, dose, settings, generators)
         occupied = walkers.occupancy(lattice, len(images), model.phases)
         end = torch.full_like(doses, dose_end if steps else dose)
@@ -95,9 +95,9 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=64, help="crops (default 64)")
     parser.add_argument("--doses", type=float, nargs="*", default=[0.5, 2, 10, 40, 150], help="to walk back from")
     parser.add_argument(
-        "--ends", type=float, nargs="+", default=[SamplerSettings().dose_end], help="doses at which to decode"
+        "--ends", type=float, nargs="+", default=[Trapezoidal().dose_end], help="doses at which to decode"
     )
-    parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps of the whole walk back")
+    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps of the whole walk back")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     options = parser.parse_args()
@@ -119,7 +119,7 @@ def main() -> None:
     trips = [(end, 0, end) for end in options.ends]
     for dose in options.doses:
         for end in options.ends:
-            trips.append((dose, leaps(dose, top, SamplerSettings(options.steps, dose_end=end)), end))
+            trips.append((dose, leaps(dose, top, Trapezoidal(options.steps, dose_end=end)), end))
     for dose, steps, end in trips:
         stack = np.stack(list(there_and_back(model, crops, dose, steps, end, options.seed)))
         cells = [f"{dose:g}", f"{steps or ''}", f"{end:g}", f"{100 * (stack != crops).mean():.2f} %"]

@@ -28,25 +28,25 @@ import torch
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.evaluation.crops import matched_crops
-from dsdcli.evaluation.kinds import Correlation
 from dsdcli.evaluation.metrics import measure
+from dsdcli.evaluation.statistics import Correlation
 from dsdcli.files import atomic, write_json
-from dsdcli.network.shipped import find_model
+from dsdcli.network.catalogue import find_model
+from dsdcli.pipeline.generate import Job, make_totals
 from dsdcli.process.dose import dose_grid
+from dsdcli.process.image import assign
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, diffuse, leap, scatter
-from dsdcli.sampling.batch import in_blocks
-from dsdcli.sampling.cfl import CflSettings, cfl
-from dsdcli.sampling.decode import assign
-from dsdcli.sampling.job import Job, make_totals
-from dsdcli.sampling.reverse import Fields, SamplerSettings, at_particles, reverse
-from dsdcli.sampling.sampler import START, TIE_BREAK, sample_seed
+from dsdcli.sampling.blocks import in_blocks
+from dsdcli.sampling.generate import START, TIE_BREAK, sample_seed
+from dsdcli.sampling.tau_leaping import TauLeaping, cfl
+from dsdcli.sampling.trapezoidal import Fields, Trapezoidal, at_particles, reverse
 
 PARTS = ("oracle", "leaps", "decoding", "curve", "cfl")
 STEPS = (4, 8, 16, 31, 64, 128)  # leaps of two evaluations
-DOSE_END = SamplerSettings().dose_end
+DOSE_END = Trapezoidal().dose_end
 BATCH = 64
 TRIES = 64  # of the bridge to find where a particle came from
 
@@ -58,7 +58,7 @@ Decoder = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Leaps:
-    """The reverse walk with every choice open; as it stands it is `dsdcli.sampling.reverse.reverse`.
+    """The reverse walk with every choice open; as it stands it is `dsdcli.sampling.trapezoidal.reverse`.
 
     Attributes:
         steps: leaps, of two evaluations, or of one where ``stages`` is "euler".
@@ -174,10 +174,10 @@ def shipped(
     lattice: Lattice,
     dose_max: float,
     generators: Sequence[torch.Generator],
-    settings: SamplerSettings | CflSettings,
+    settings: Trapezoidal | TauLeaping,
 ) -> Iterator[Particles]:
     """The samplers of the library."""
-    walk = cfl if isinstance(settings, CflSettings) else reverse
+    walk = cfl if isinstance(settings, TauLeaping) else reverse
     return walk(particles, phases, undo, lattice, dose_max, settings, generators)
 
 
@@ -255,7 +255,7 @@ def oracle(quick: bool) -> dict:
         rows[name] = [oracle_error(make(steps=single * n), particles, dose_max) for n in steps]
     for bound in bounds:
         say(f"oracle: tau-leaping, bound {bound}")
-        walk = partial(shipped, settings=CflSettings(bound, DOSE_END))
+        walk = partial(shipped, settings=TauLeaping(bound, DOSE_END))
         rows[f"tau-leaping, bound {bound:g}"] = [oracle_error(walk, particles, dose_max)]
     return {"rows": rows, "floor": noise_floor(particles), "particles": particles}
 
@@ -308,7 +308,7 @@ class Bench:
     """A model, the counts that it is asked for, and what real crops of these counts measure."""
 
     def __init__(self, dataset: Dataset, model: str, n: int, seed: int, only: str) -> None:
-        self.job = Job.prepare(find_model(model), None, None, SamplerSettings(), seed, BATCH, torch.device("cpu"))
+        self.job = Job.prepare(find_model(model), None, None, Trapezoidal(), seed, BATCH, torch.device("cpu"))
         config = self.job.model.config
         self.n, self.only = n, re.compile(only)
         self.names = [phase.name for phase in config.phases]
@@ -346,7 +346,7 @@ class Bench:
     def run(
         self, name: str, walk: Walk, dose_end: float = DOSE_END, decoder: Decoder = most_probable, n: int | None = None
     ) -> Result:
-        """Sample as `dsdcli.sampling.sampler.generate` does, with any walk and any decoder."""
+        """Sample as `dsdcli.sampling.generate.generate` does, with any walk and any decoder."""
         model, lattice, n = self.job.model, self.job.lattice, n or self.n
         config = model.config
         totals = make_totals(self.job, n, {}, {}, None)
@@ -403,7 +403,7 @@ def leaps(bench: Bench, quick: bool) -> list[Result]:
     n = 2 if quick else 31
     carried = bench.job.model.config.carried
     variants: dict[str, Walk] = {
-        "default": partial(shipped, settings=SamplerSettings(steps=n)),
+        "default": partial(shipped, settings=Trapezoidal(steps=n)),
         "eta 0.05": Leaps(n, eta=lambda s: 0.05),
         "eta 0.2": Leaps(n, eta=lambda s: 0.2),
         "eta 1": Leaps(n, eta=lambda s: 1.0),
@@ -429,26 +429,26 @@ def decoding(bench: Bench, quick: bool) -> list[Result]:
     """Where the leaps stop, and how the image is taken from the clean head."""
     n = 2 if quick else 31
     found = [
-        bench.run(f"dose_end {end:g}", partial(shipped, settings=SamplerSettings(steps=n, dose_end=end)), end)
+        bench.run(f"dose_end {end:g}", partial(shipped, settings=Trapezoidal(steps=n, dose_end=end)), end)
         for end in (0.015, 0.03, DOSE_END, 0.12, 0.3)
     ]
     if len(bench.names) == 2:
-        walk = partial(shipped, settings=SamplerSettings(steps=n))
+        walk = partial(shipped, settings=Trapezoidal(steps=n))
         found.append(bench.run(f"dose_end {DOSE_END:g}, random image of fixed size", walk, decoder=draw_fixed_size))
     return found
 
 
 def curve(bench: Bench, quick: bool) -> list[Result]:
     """The default at 9 to 257 evaluations."""
-    runs = [(f"{n} leaps", partial(shipped, settings=SamplerSettings(steps=n))) for n in STEPS[: 2 if quick else None]]
+    runs = [(f"{n} leaps", partial(shipped, settings=Trapezoidal(steps=n))) for n in STEPS[: 2 if quick else None]]
     return [bench.floor(), *(bench.run(name, walk) for name, walk in runs)]
 
 
 def tau_leaping(bench: Bench, bound: float, n: int) -> list[Result]:
     """The published sampler, and the default on as few samples."""
-    how = CflSettings(bound, DOSE_END)
+    how = TauLeaping(bound, DOSE_END)
     return [
-        bench.run("default", partial(shipped, settings=SamplerSettings()), n=n),
+        bench.run("default", partial(shipped, settings=Trapezoidal()), n=n),
         bench.run(f"tau-leaping, bound {bound:g}", partial(shipped, settings=how), n=n),
     ]
 
@@ -542,7 +542,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=64, help="samples of each variant (default 64)")
     parser.add_argument("--cfl-samples", type=int, default=8, help="samples of tau-leaping (default 8)")
     parser.add_argument(
-        "--bound", type=float, default=CflSettings().bound, help="largest hop probability of tau-leaping"
+        "--bound", type=float, default=TauLeaping().bound, help="largest hop probability of tau-leaping"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="few samples and leaps: does it run?")

@@ -35,11 +35,11 @@ from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import to_neighbours
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.loss import Losses, Walked
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
-from dsdcli.training.settings import TrainSettings
 from dsdcli.training.trainer import Trainer
 
 CHANNELS = (24, 48, 72)
@@ -269,7 +269,7 @@ def fidelity(model: UndoNet, dataset: Dataset, n: int) -> tuple[float, float]:
     totals = np.stack([(crops == k).reshape(n, -1).sum(1) for k in range(len(config.phases))], axis=1)
     lattice = Lattice(config.size, config.boundary)
     samples = np.empty_like(crops)
-    for state in generate(model, totals, lattice, SamplerSettings(), 0, 64):
+    for state in generate(model, totals, lattice, Trapezoidal(), 0, 64):
         for index, decoded in state.finished:
             samples[index] = decoded.image
     real = matched_crops(dataset, "heldout", samples, REPEATS, np.random.default_rng(2)).stack

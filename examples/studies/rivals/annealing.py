@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from dsdcli.evaluation.correlation import largest_lag, two_point
+from dsdcli.evaluation.measures.correlation import largest_lag, two_point
 
 TRIAL = 200  # swaps that the first temperature is estimated from
 COOLING = 1e-5  # last temperature over the first

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from dsdcli.errors import UsageError
+from dsdcli.process.image import place
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import Particles, diffuse, place, undo_counts
+from dsdcli.process.walk import Particles, diffuse, undo_counts
 
 DOSES = (0.5, 5.0, 50.0)
 REPEATS = 5

@@ -13,10 +13,10 @@ from dsdcli.data.dataset import Dataset
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import DOSE_FEATURES, pad
 from dsdcli.network.unet import UNet
-from dsdcli.sampling.decode import assign
-from dsdcli.sampling.sampler import sample_seed
+from dsdcli.process.image import assign
+from dsdcli.sampling.generate import sample_seed
 from dsdcli.training.loss import one_hot
-from dsdcli.training.settings import TrainSettings
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.trainer import Trainer
 
 # All numbers are those of the paper (its Table 1).

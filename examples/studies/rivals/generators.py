@@ -8,9 +8,9 @@ from scipy.ndimage import distance_transform_edt
 
 from dsdcli.data.phases import Phase
 from dsdcli.evaluation.compare import mean_vector
-from dsdcli.evaluation.kinds import Correlation
 from dsdcli.evaluation.metrics import measure
-from dsdcli.sampling.decode import assign
+from dsdcli.evaluation.statistics import Correlation
+from dsdcli.process.image import assign
 
 # A score (*L) for one phase, positive where the generator itself puts it: of the size, fraction, scale, name and seed.
 Generator = Callable[[tuple[int, ...], float, float, str, int], np.ndarray]

@@ -14,7 +14,7 @@ from dsdcli.evaluation.metrics import Vectors
 _PATIENCE = 10.0  # seconds of work that may be lost; shorter work leaves no trace on disk
 
 
-class Kept:
+class Cache:
     """Vectors of measured images, in a file of JSON lines that only grows until `discard`.
 
     A file of another version, for other phases or damaged is started afresh; a line cut off at the end is ignored.

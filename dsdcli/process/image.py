@@ -1,11 +1,25 @@
-"""From particle counts to a segmented image: one phase on every site, with exactly the wanted totals."""
+"""Between images and particles: one particle on every carried voxel, and back to one phase on every site with exactly
+the wanted totals."""
 
 import heapq
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.walk import Particles
+
+
+def one_hot(images: torch.Tensor, carried: tuple[int, ...]) -> torch.Tensor:
+    """Phase indices (B, *L) -> bool (B, C, *L), one channel for each carried phase."""
+    return torch.stack([images == phase for phase in carried], dim=1)
+
+
+def place(carried: torch.Tensor) -> Particles:
+    """One particle on every True site of a one-hot image (B, C, *L)."""
+    where = carried.nonzero()
+    return Particles(where[:, 0], where[:, 1], where[:, 2:])
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def choose_model(name: str | None) -> tuple[Path, str]:
     Raises:
         UsageError: there is no such model.
     """
-    from dsdcli.network.shipped import find_model
+    from dsdcli.network.catalogue import find_model
 
     if name:
         return find_model(name), ""

@@ -1,5 +1,5 @@
 """The published tau-leaping: single hops in steps kept short by a CFL-like bound. A yardstick, since it needs thousands
-of network evaluations; `dsdcli.sampling.reverse` is the sampler to use."""
+of network evaluations; `dsdcli.sampling.trapezoidal` is the sampler to use."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +10,11 @@ import torch
 from dsdcli.errors import UsageError
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles, hop
-from dsdcli.sampling.reverse import Fields, at_particles
+from dsdcli.sampling.trapezoidal import Fields, at_particles
 
 
 @dataclass(frozen=True)
-class CflSettings:
+class TauLeaping:
     """How `cfl` discretises the reverse walk.
 
     Attributes:
@@ -42,7 +42,7 @@ def cfl(
     undo: Fields,
     lattice: Lattice,
     dose_max: float,
-    settings: CflSettings,
+    settings: TauLeaping,
     generators: Sequence[torch.Generator],
 ) -> Iterator[Particles]:
     """Walk the particles back from ``dose_max`` to ``settings.dose_end``; yields them after every network evaluation.

@@ -8,11 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from dsdcli import __version__
-from dsdcli.data.dataset import Dataset, Image
+from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.downsample import majority
 from dsdcli.data.formats import split_inner
-from dsdcli.data.gather import check_axes, digest_of, gather
 from dsdcli.data.phases import choose_phases, count_labels, to_indices
+from dsdcli.data.sources import check_axes, digest_of, gather
 from dsdcli.data.split import split
 from dsdcli.data.voxel import VoxelSize
 from dsdcli.errors import DataError, UsageError
@@ -64,7 +64,7 @@ def ingest(
         named: (name, label) pairs; see `dsdcli.data.phases.choose_phases`.
         pore: label of the pore.
         voxel: size of a voxel of the sources, overriding their metadata.
-        axes: slice axes; see `dsdcli.data.gather.gather`.
+        axes: slice axes; see `dsdcli.data.sources.gather`.
         downsample: side of the blocks that become one voxel (2D images: pixel) by majority vote.
         holdout: share to hold out; see `dsdcli.data.split.split`.
         shape: (Z, Y, X) or (Y, X) of raw files.
@@ -159,13 +159,13 @@ def _same_sources(path: Path, files: list[Path]) -> bool:
         return False
 
 
-def _coarsen(image: Image, index_of: dict[int, int], factor: int) -> Image:
+def _coarsen(image: LabelledImage, index_of: dict[int, int], factor: int) -> LabelledImage:
     indices = to_indices(image.array, index_of)
     axes = tuple(range(indices.ndim)) if image.axes != "TYX" else (1, 2)
     if min(indices.shape[axis] for axis in axes) < factor:
         sides = "x".join(map(str, indices.shape))
         raise UsageError(f"--downsample {factor} leaves nothing of an image of {sides}; use a smaller factor")
-    return Image(majority(indices, factor, axes), image.axes)
+    return LabelledImage(majority(indices, factor, axes), image.axes)
 
 
 def _check_split(dataset: Dataset) -> list[str]:

@@ -22,7 +22,7 @@ class Fields(Protocol):
 
 
 @dataclass(frozen=True)
-class SamplerSettings:
+class Trapezoidal:
     """How the reverse walk is discretised.
 
     Attributes:
@@ -59,7 +59,7 @@ def reverse(
     undo: Fields,
     lattice: Lattice,
     dose_max: float,
-    settings: SamplerSettings,
+    settings: Trapezoidal,
     generators: Sequence[torch.Generator],
 ) -> Iterator[Particles]:
     """Walk the particles back from ``dose_max`` to ``settings.dose_end``; yields them after every network evaluation.

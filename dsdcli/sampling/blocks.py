@@ -4,7 +4,7 @@ import torch
 
 from dsdcli.network.config import ModelConfig
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.reverse import Fields
+from dsdcli.sampling.trapezoidal import Fields
 
 # Sites that the network takes at a time. Convolutions of another batch size may round differently, and one rounding
 # changes a random walk for good; so the batch size of the network depends on the lattice and the device alone.

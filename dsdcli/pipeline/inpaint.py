@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from dsdcli.data.scan import Scan
-from dsdcli.data.sheet import write_filling_sheet
 from dsdcli.device import free_memory
 from dsdcli.errors import UsageError
+from dsdcli.pipeline.generate import Job, Written, audit_record, decoding_record, write_all
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Boundary
-from dsdcli.sampling.batch import fitting_batch
-from dsdcli.sampling.job import Job, Written, audit_record, decoding_record, write_all
-from dsdcli.sampling.sampler import generate
+from dsdcli.sampling.blocks import fitting_batch
+from dsdcli.sampling.generate import generate
 from dsdcli.sampling.windows import Window, windows
+from dsdcli.view.sheet import write_filling_sheet
 
 SHEET_FILLINGS = 30
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.dataset import FORMAT, Dataset, Image
+from dsdcli.data.dataset import FORMAT, Dataset, LabelledImage
 from dsdcli.data.phases import Phase, choose_phases, count_labels, to_indices
 from dsdcli.data.samples import Samples, read_samples
 from dsdcli.errors import DataError, DsdError, UsageError
@@ -31,7 +31,7 @@ def open_real(path: Path, phases: tuple[Phase, ...] | None = None) -> tuple[Data
     """
     if _is_dataset(path):
         return Dataset.open(path), []
-    from dsdcli.data.gather import gather
+    from dsdcli.data.sources import gather
     from dsdcli.data.split import split
 
     gathered = gather([str(path)], None, None, None, None)
@@ -40,7 +40,9 @@ def open_real(path: Path, phases: tuple[Phase, ...] | None = None) -> tuple[Data
         index_of, remarks = {phase.label: index for index, phase in enumerate(phases)}, []
     else:
         phases, index_of, remarks = choose_phases(labels)
-    train, heldout = split([Image(to_indices(image.array, index_of), image.axes) for image in gathered.images], 0.5)
+    train, heldout = split(
+        [LabelledImage(to_indices(image.array, index_of), image.axes) for image in gathered.images], 0.5
+    )
     dataset = Dataset(
         path=path,
         phases=phases,

@@ -48,7 +48,7 @@ class Correlation:
 
 
 @dataclass(frozen=True)
-class Path:
+class LinealPath:
     """A lineal path function: vector (phi repeated per axis, then L at every length from 2 voxels on, axis by axis).
 
     Distance: sum of |difference| relative to the sum of the real curve. The summary is that sum per axis over phi.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.dataset import Image
+from dsdcli.data.dataset import LabelledImage
 from dsdcli.data.formats import Raster, natural_order, read_folder, read_image, split_inner
 from dsdcli.data.voxel import VoxelSize, convert
 from dsdcli.errors import DataError, UsageError
@@ -19,7 +19,7 @@ _SAME = 0.01  # relative difference of voxel sizes that counts as none
 class Gathered:
     """Label arrays (any integer type) with their axes, the slice axes, the voxel size, and notes for the user."""
 
-    images: tuple[Image, ...]
+    images: tuple[LabelledImage, ...]
     slice_axes: str
     voxel: VoxelSize | None
     notes: tuple[str, ...]
@@ -83,7 +83,7 @@ def gather(
             rasters.append(raster)
     if flat:
         rasters += _combine_files(flat, axes, notes)
-    images: list[Image] = []
+    images: list[LabelledImage] = []
     for raster in rasters:
         images += _images(raster, axes, notes)
     kinds = {image.axes == "ZYX" for image in images}
@@ -151,21 +151,21 @@ def _volume(rasters: list[Raster], what: str) -> Raster:
     return Raster(np.stack([raster.array for raster in rasters]), "ZYX", rasters[0].voxel, rasters[0].depth)
 
 
-def _images(raster: Raster, axes: str | None, notes: list[str]) -> list[Image]:
+def _images(raster: Raster, axes: str | None, notes: list[str]) -> list[LabelledImage]:
     array = raster.array
     if array.ndim == 4:
         if axes == "t":
             raise UsageError("--axes t means 2D images, but the source holds several volumes; leave --axes out")
-        return [Image(volume, "ZYX") for volume in array]
+        return [LabelledImage(volume, "ZYX") for volume in array]
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
     if array.ndim == 2:
-        return [Image(array, "YX")]
+        return [LabelledImage(array, "YX")]
     if axes is not None:
-        return [Image(array, "TYX" if axes == "t" else "ZYX")]
+        return [LabelledImage(array, "TYX" if axes == "t" else "ZYX")]
     if raster.axes is None:
         notes.append(f"the {len(array)} slices are taken as one volume (--axes t: independent 2D images)")
-    return [Image(array, raster.axes or "ZYX")]
+    return [LabelledImage(array, raster.axes or "ZYX")]
 
 
 def _voxel(

@@ -15,13 +15,13 @@ from dsdcli import __version__
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import Samples
-from dsdcli.data.sheet import colours, sheet_image
-from dsdcli.evaluation import plots, table
 from dsdcli.evaluation.crops import fractions
 from dsdcli.evaluation.evaluate import Evaluation
 from dsdcli.evaluation.metrics import METRICS
 from dsdcli.evaluation.novelty import Novelty
 from dsdcli.files import atomic
+from dsdcli.view import plots, table
+from dsdcli.view.sheet import colours, sheet_image
 
 _SHOWN = 16  # images on a sheet
 _STYLE = """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsdcli.errors import DsdError, UsageError
-from dsdcli.evaluation.kept import Kept
+from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.metrics import Vectors, measure
 
 _TRIAL = 3.0  # seconds of measuring here before more processes are considered
@@ -38,7 +38,7 @@ def measure_all(
     phases: Sequence[str],
     metrics: Sequence[str],
     workers: Workers,
-    kept: Kept | None = None,
+    cache: Cache | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Vectors]:
     """The vectors of each image, as `dsdcli.evaluation.metrics.measure` gives them.
@@ -48,20 +48,20 @@ def measure_all(
         phases: their names.
         metrics: which.
         workers: where.
-        kept: what was measured before, and where to keep what is measured now.
+        cache: what was measured before, and where to keep what is measured now.
         progress: called with the images done and their number.
 
     Raises:
         UsageError: the cluster cannot be reached, or dask.distributed is missing.
         DsdError: a process died.
     """
-    results: list[Vectors | None] = [kept.lookup(image, metrics) if kept else None for image in images]
+    results: list[Vectors | None] = [cache.lookup(image, metrics) if cache else None for image in images]
     waiting = [number for number, vectors in enumerate(results) if vectors is None]
 
     def done(number: int, vectors: Vectors) -> None:
         results[number] = vectors
-        if kept:
-            kept.add(images[number], metrics, vectors)
+        if cache:
+            cache.add(images[number], metrics, vectors)
         progress(sum(found is not None for found in results), len(images))
 
     try:
@@ -74,8 +74,8 @@ def measure_all(
             if waiting:
                 _in_processes(images, waiting, phases, metrics, jobs, done)
     finally:
-        if kept and any(vectors is None for vectors in results):
-            kept.write()
+        if cache and any(vectors is None for vectors in results):
+            cache.write()
     return results
 
 

@@ -13,20 +13,20 @@ import torch
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import AUDIT, write_samples
-from dsdcli.data.sheet import write_sheet
 from dsdcli.device import free_memory
 from dsdcli.errors import UsageError
 from dsdcli.files import together, write_json
 from dsdcli.network.checkpoint import digest, load_model
 from dsdcli.network.model import UndoNet
+from dsdcli.process.image import Decoded
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.batch import fitting_batch
-from dsdcli.sampling.cfl import CflSettings
+from dsdcli.sampling.blocks import fitting_batch
 from dsdcli.sampling.counts import resolve_counts
-from dsdcli.sampling.decode import Decoded
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import Progress, generate, sample_seed
+from dsdcli.sampling.generate import Progress, generate, sample_seed
+from dsdcli.sampling.tau_leaping import TauLeaping
+from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.run import versions
+from dsdcli.view.sheet import write_sheet
 
 SHEET_SAMPLES = 64  # as many as a sheet shows well
 
@@ -38,7 +38,7 @@ class Job:
     path: Path
     model: UndoNet
     lattice: Lattice
-    settings: SamplerSettings | CflSettings
+    settings: Trapezoidal | TauLeaping
     seed: int
     batch: int
 
@@ -48,7 +48,7 @@ class Job:
         path: Path,
         size: tuple[int, ...] | None,
         boundary: str | None,
-        settings: SamplerSettings | CflSettings,
+        settings: Trapezoidal | TauLeaping,
         seed: int | None,
         batch: int | None,
         device: torch.device,

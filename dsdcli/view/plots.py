@@ -8,10 +8,10 @@ import numpy as np
 
 from dsdcli.evaluation.compare import mean_vector, resampling_weights
 from dsdcli.evaluation.evaluate import Evaluation
-from dsdcli.evaluation.kinds import Correlation, Number, Path, Sizes
 from dsdcli.evaluation.metrics import METRICS, Key
 from dsdcli.evaluation.novelty import Novelty
-from dsdcli.evaluation.table import unit_name
+from dsdcli.evaluation.statistics import Correlation, LinealPath, Number, Sizes
+from dsdcli.view.table import unit_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,7 +136,7 @@ def _curve(metric: str, mean: np.ndarray, size: tuple[int, ...]) -> tuple[np.nda
         if metric == "two-point-radial":
             lags[1:] += 0.5  # middle of the bin
         return lags, mean[..., 1:]
-    if isinstance(kind, Path):
+    if isinstance(kind, LinealPath):
         ends = len(size) + np.cumsum([side - 1 for side in size])
         shortest = min(size) - 1
         curves = [mean[..., end - side + 1 : end - side + 1 + shortest] for end, side in zip(ends, size, strict=True)]

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from dsdcli.network.model import UndoNet
+from dsdcli.process.image import Decoded, decode, one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
-from dsdcli.process.walk import Particles, one_hot, scatter
-from dsdcli.sampling.batch import in_blocks
-from dsdcli.sampling.cfl import CflSettings, cfl
-from dsdcli.sampling.decode import Decoded, decode
-from dsdcli.sampling.reverse import Fields, SamplerSettings, reverse
+from dsdcli.process.walk import Particles, scatter
+from dsdcli.sampling.blocks import in_blocks
+from dsdcli.sampling.tau_leaping import TauLeaping, cfl
+from dsdcli.sampling.trapezoidal import Fields, Trapezoidal, reverse
 
 # Where the walk back of whole images starts, relative to the largest dose of the training: waves of a crop's length are
 # drawn from the material's integral range, so that the network need not tell them from noise (method.md, section 6).
@@ -43,7 +43,7 @@ def generate(
     model: UndoNet,
     totals: np.ndarray,
     lattice: Lattice,
-    settings: SamplerSettings | CflSettings,
+    settings: Trapezoidal | TauLeaping,
     seed: int,
     batch: int,
     around: np.ndarray | None = None,
@@ -71,7 +71,7 @@ def generate(
     parts = torch.from_numpy(lattice.parts).to(device)
     batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]
     done, total = 0, settings.evaluations and settings.evaluations * len(batches)
-    walk_back = cfl if isinstance(settings, CflSettings) else reverse
+    walk_back = cfl if isinstance(settings, TauLeaping) else reverse
     for indices in batches:
         wanted = totals[indices.start : indices.stop]
         undo, clean = (_with(frozen, in_blocks(head, indices.start)) for head in (model.undo, model.clean))
