@@ -1,4 +1,4 @@
-"""The rivals that examples/rivals.py measures dsd against: their counts are exact, their bookkeeping is right."""
+"""The rivals that dsd is measured against: their counts are exact, their bookkeeping is right."""
 
 import runpy
 import sys
@@ -12,7 +12,7 @@ import torch
 from dsdcli.evaluation.measures.correlation import two_point
 from dsdcli.process.lattice import Lattice
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent / "examples/studies"
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """How well do filled holes fit? dsd, pasted real pieces and random voxels beside what was really there.
 
-    python examples/inpaint_quality.py berea-2d rock.dsd.h5 -o holes.png
+    python examples/studies/inpaint_quality.py berea-2d rock.dsd.h5 -o holes.png
 
 Square holes and free-form ones (discs, one centred on another) are cut into held-out crops, four into each, one in
 every quarter, and filled with the very voxel counts that they had: by dsd; by pasting a piece of the training images,

@@ -1,6 +1,6 @@
 """A model trained on small crops makes samples of any size: are they as good when they are large, and seamless?
 
-    python examples/any_size.py berea-2d --real berea.dsd.h5 -o any-size.png
+    python examples/studies/any_size.py berea-2d --real berea.dsd.h5 -o any-size.png
 
 For each kind of walls and each size, as many samples as make up the same area (one of the largest) are compared with
 held-out crops of that size and of like volume fractions, or of the largest size before it that the dataset holds:

@@ -1,9 +1,9 @@
 """How long does generation take, how much of it is the network, and what would make that faster?
 
-python examples/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 63 evaluations)
-python examples/benchmark_generate.py --size 256x256       (and how much memory)
-python examples/benchmark_generate.py --model nmc-2d --steps 16 --device cuda
-python examples/benchmark_generate.py --compare            (the network alone, in several set-ups)
+python examples/studies/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 63 evaluations)
+python examples/studies/benchmark_generate.py --size 256x256       (and how much memory)
+python examples/studies/benchmark_generate.py --model nmc-2d --steps 16 --device cuda
+python examples/studies/benchmark_generate.py --compare            (the network alone, in several set-ups)
 """
 
 import argparse

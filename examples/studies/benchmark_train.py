@@ -1,7 +1,7 @@
 """How long does a training step take, how much of it is the network, and what would make it faster?
 
-python examples/benchmark_train.py rocks.dsd.h5                 (tiny, 16 crops of 64x64, half of them in holes)
-python examples/benchmark_train.py rocks.dsd.h5 --compare       (whole steps, in several set-ups)
+python examples/studies/benchmark_train.py rocks.dsd.h5                 (tiny, 16 crops of 64x64, half of them in holes)
+python examples/studies/benchmark_train.py rocks.dsd.h5 --compare       (whole steps, in several set-ups)
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Is there a better way back? The sampler beside its variants, and beside the published tau-leaping.
 
-    python examples/sampler_study.py                                (the oracle: exact rates, no network)
-    python examples/sampler_study.py berea.dsd.h5 -o sampling.png   (and the trained network, against real crops)
-    python examples/sampler_study.py berea.dsd.h5 --part leaps -n 256
+    python examples/studies/sampler_study.py                                (the oracle: exact rates, no network)
+    python examples/studies/sampler_study.py berea.dsd.h5 -o sampling.png   (and the network, against real crops)
+    python examples/studies/sampler_study.py berea.dsd.h5 --part leaps -n 256
 
 Prints a Markdown table for each part: `oracle`, `leaps` (rates, doses, hops, stages, bridge, corrector), `decoding`,
 `curve` (error against evaluations) and `cfl` (tau-leaping, the slowest). The picture is drawn from these tables; those

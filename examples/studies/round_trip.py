@@ -1,6 +1,6 @@
 """Real crops, walked to a dose and back: at which doses does the walk back leave the real statistics?
 
-    python examples/round_trip.py berea-2d berea.dsd.h5
+    python examples/studies/round_trip.py berea-2d berea.dsd.h5
 
 Each crop is compared with itself, so that a few of them show a bias of one per cent. `decoded` rows walk to a dose and
 decode there and then: how near the decoding is to the identity. The others walk back from it in as many leaps as

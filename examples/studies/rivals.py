@@ -1,6 +1,6 @@
 """dsd beside what one would use instead: the same data, the same voxel counts, the same metrics, one CPU thread.
 
-    python examples/rivals.py berea.dsd.h5 --minutes 20 -n 128 --dsd-reference berea-2d --work rivals
+    python examples/studies/rivals.py berea.dsd.h5 --minutes 20 -n 128 --dsd-reference berea-2d --work rivals
 
 trains dsd and a Gaussian diffusion model with the same U-Net for the same time, lets simulated annealing and porespy's
 generators make as many samples, and prints a Markdown table; the samples are drawn in rivals.png. `--work` keeps the

@@ -1,6 +1,6 @@
 """A thousand samples of every kind and a thousand filled holes: do all voxel counts equal the requested ones?
 
-    python examples/exactness.py
+    python examples/studies/exactness.py
 
 2 to 5 phases, 2D and 3D, even, odd and flat shapes, no-flux and periodic walls, ordinary and extreme counts (none, one
 voxel, all but one, all). The promise does not depend on what a network has learned, so half of the samples come from

@@ -3,7 +3,7 @@
 The images are crops of the training part of DATASET (made by `dsd ingest`), so every verdict but that on memorisation
 should be "indistinguishable".
 
-    python examples/benchmark_evaluate.py berea.dsd.h5
+    python examples/studies/benchmark_evaluate.py berea.dsd.h5
 """
 
 import resource

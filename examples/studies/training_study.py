@@ -1,7 +1,7 @@
 """What makes training better? One change at a time against the recipe of `dsd train`, judged on the same walks.
 
-    python examples/training_study.py rock.dsd.h5 --steps 400
-    python examples/training_study.py rock.dsd.h5 --minutes 1 --variants "base,patch 1,patch 4" --seed 0 1 2
+    python examples/studies/training_study.py rock.dsd.h5 --steps 400
+    python examples/studies/training_study.py rock.dsd.h5 --minutes 1 --variants "base,patch 1,patch 4" --seed 0 1 2
 
 Prints a Markdown row as soon as a model is trained. "undo" is the likelihood of the process, "clean" the cross
 entropy of the clean image, both in nats per particle, for the averaged weights on held-out crops, and always with log s
