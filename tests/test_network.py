@@ -102,7 +102,8 @@ def test_undo_loss_is_a_divergence():
             log = (self.ratio * self.factor).clamp_min(1e-30).log().float().view(1, 1, 4, 1, 1)
             return log.expand(1, 1, 4, *counts.shape[2:]), torch.zeros(1, 2, *counts.shape[2:])
 
-    from dsdcli.process.walk import diffuse, place, undo_counts
+    from dsdcli.process.image import place
+    from dsdcli.process.walk import diffuse, undo_counts
 
     lattice, dose = Lattice((9, 9)), torch.tensor([1.5], dtype=torch.float64)
     image = torch.ones(1, 9, 9, dtype=torch.uint8)

@@ -89,7 +89,7 @@ class UndoNet(nn.Module):
         return Prediction(tempered(corrected, per_image(dose, rates)), logits)
 
     def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-        """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.reverse`."""
+        """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.trapezoidal`."""
         log_ratio = self._on(counts, dose, lattice).log_ratio
         return per_image(dose, log_ratio) * torch.exp(log_ratio) * lattice.open_bonds(counts.device)
 

@@ -23,7 +23,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.training.holes import Holes
 from dsdcli.training.known import random_known
 from dsdcli.training.loss import Walked, losses
-from dsdcli.training.settings import TrainSettings
+from dsdcli.training.recipes import TrainSettings
 
 STATE = "state.safetensors"
 VALIDATION_CROPS = 256
