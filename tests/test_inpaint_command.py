@@ -30,7 +30,7 @@ def save_model(folder, dataset, size):
     config = dataclasses.replace(make_config(dataset, settings), architecture=Architecture((8, 16)))
     torch.manual_seed(0)
     model = UndoNet(config)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.1)
+    torch.nn.init.normal_(model.net.last.weight, std=0.1)
     folder.mkdir()
     save_config(folder, config)
     save_tensors(folder / "model.safetensors", model.state_dict())

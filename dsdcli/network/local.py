@@ -1,5 +1,6 @@
 """A network whose outputs depend on a bounded neighbourhood alone, for any dimension and for CPUs above all."""
 
+import itertools
 from itertools import pairwise
 
 import torch
@@ -12,6 +13,37 @@ CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 CONDITION_WIDTH = 128
+
+
+class Depthwise(torch.autograd.Function):
+    """Convolution of every channel by itself, whose way back is several times as fast on a CPU in 3D as PyTorch's own."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        return _depthwise(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        x, weight = ctx.saved_tensors
+        axes = tuple(range(2, x.ndim))
+        grad = grad.contiguous(memory_format=LAYOUT.get(len(axes), torch.contiguous_format))
+        reach = weight.shape[-1] // 2
+        wide = F.pad(x, (reach,) * 2 * len(axes))
+        taps = []
+        for offset in itertools.product(range(2 * reach + 1), repeat=len(axes)):
+            seen = tuple(slice(a, a + side) for a, side in zip(offset, x.shape[2:], strict=True))
+            taps.append((wide[(..., *seen)] * grad).sum((0, *axes)))
+        return (
+            _depthwise(grad, weight.flip(axes), None),
+            torch.stack(taps, 1).view_as(weight),
+            grad.sum((0, *axes)),
+        )
+
+
+def _depthwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, pad: bool = True) -> torch.Tensor:
+    """Convolution of every channel of (B, C, *L) by itself, with zeros around or none."""
+    return CONVOLVE[x.ndim - 2](x, weight, bias, padding=weight.shape[-1] // 2 if pad else 0, groups=x.shape[1])
 
 
 class Block(nn.Module):
@@ -39,8 +71,9 @@ class Block(nn.Module):
                 side = h.shape[axis]
                 h = h.index_select(axis, torch.arange(-reach, side + reach, device=h.device) % side)
             h = h.contiguous(memory_format=LAYOUT.get(h.ndim - 2, torch.contiguous_format))
-            convolve = CONVOLVE[h.ndim - 2]
-            h = convolve(h, self.around.weight, self.around.bias, groups=h.shape[1])
+            h = _depthwise(h, self.around.weight, self.around.bias, pad=False)
+        elif self.training and h.ndim == 5 and h.device.type == "cpu":
+            h = Depthwise.apply(h, self.around.weight, self.around.bias)
         else:
             h = self.around(h)
         scale, shift = self.film(condition)[(slice(None), *(None,) * (x.ndim - 2))].chunk(2, dim=-1)

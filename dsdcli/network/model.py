@@ -48,10 +48,11 @@ class UndoNet(nn.Module):
         inputs = self.phases + 1
         outputs = self.phases * 2 * config.ndim + len(config.phases)
         condition = DOSE_FEATURES + self.phases
+        self.net: LocalNet | UNet
         if config.architecture.kind == "local":
             self.net = LocalNet(config.ndim, inputs + len(config.phases), outputs, condition, config.architecture)
         else:
-            self.unet = UNet(config.ndim, inputs, outputs, condition, config.architecture)
+            self.net = UNet(config.ndim, inputs, outputs, condition, config.architecture)
 
     def forward(
         self,
@@ -74,8 +75,7 @@ class UndoNet(nn.Module):
         condition = torch.cat([self._dose_features(dose), mean], dim=1)
         periodic = domains[0][1].boundary == "periodic"
         padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
-        network = self.net if self.config.architecture.kind == "local" else self.unet
-        out = network(padded, condition, ring)[(..., *crop)].float()
+        out = self.net(padded, condition, ring)[(..., *crop)].float()
         rates, logits = out.split([out.shape[1] - len(self.config.phases), len(self.config.phases)], dim=1)
         rates = rates.unflatten(1, (self.phases, 2 * self.config.ndim))
         with torch.autocast(counts.device.type, enabled=False):

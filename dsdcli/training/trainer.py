@@ -72,6 +72,8 @@ class Trainer:
         s, found = self.settings, []
         for factor in WIDE:
             number, shape = s.batch // factor ** len(s.size), tuple(factor * side for side in s.size)
+            if 2 * s.batch >= factor ** len(s.size):
+                number = max(1, number)
             try:
                 self.dataset.crops("train", number, shape, np.random.default_rng(0))
             except DataError:
