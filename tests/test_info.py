@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -106,8 +105,7 @@ def test_several_files_give_a_list_in_json(info):
 
 def test_run_and_model_folders_go_to_the_network(info, monkeypatch):
     described = {"kind": "run", "path": "runs/a", "config": {"size": [64, 64], "voxel_size": None}, "loss": 0.123456789}
-    checkpoint = types.SimpleNamespace(describe=lambda path: described)
-    monkeypatch.setitem(sys.modules, "dsdcli.network.checkpoint", checkpoint)
+    monkeypatch.setattr("dsdcli.pipeline.describe.describe_model", lambda path: described)
     Path("runs/a").mkdir(parents=True)
     Path("runs/a/config.json").write_text("{}")
     Path("weights.safetensors").touch()

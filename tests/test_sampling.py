@@ -16,8 +16,8 @@ from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
 from dsdcli.sampling.counts import resolve_counts
-from dsdcli.sampling.generate import generate
-from dsdcli.sampling.trapezoidal import Trapezoidal, reverse
+from dsdcli.sampling.generate import generate, stack_of
+from dsdcli.sampling.trapezoidal import Trapezoidal
 from tests.conftest import random_model
 
 PHASES = (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170))
@@ -28,9 +28,7 @@ def run(model, totals, lattice, seed=0, batch=64, **kwargs):
 
 
 def generated(model, totals, lattice, how, seed=0, batch=64):
-    job = generate(model, totals, lattice, how, seed, batch)
-    done = dict(pair for state in job for pair in state.finished)
-    return np.stack([done[i].image for i in range(len(totals))])
+    return stack_of(generate(model, totals, lattice, how, seed, batch))
 
 
 @pytest.mark.parametrize(("boundary", "eta"), [("noflux", 0.0), ("periodic", 0.0), ("noflux", 1.0)])
@@ -51,7 +49,7 @@ def test_exact_rates_reproduce_the_density_with_falling_error(boundary, eta):
         generators = [torch.Generator().manual_seed(steps)]
         walkers = scatter(torch.tensor([[particles]]), lattice, generators)
         how = Trapezoidal(steps=steps, eta=eta, dose_end=0.02)
-        *_, last = reverse(walkers, 1, exact, lattice, 2 * lattice.mixing_dose(), how, generators)
+        *_, last = how.walk(walkers, 1, exact, lattice, 2 * lattice.mixing_dose(), generators)
         found = last.occupancy(lattice, 1, 1).flatten() / particles
         target = axis_kernel(side, boundary, torch.tensor([0.02], dtype=torch.float64))[0] @ density
         return 0.5 * (found - target).abs().sum().item()

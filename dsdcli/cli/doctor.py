@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dsdcli.cli.console import AsJson, emit, emit_json
+from dsdcli.cli.console import emit, emit_json
+from dsdcli.cli.options import AsJson
 
 if TYPE_CHECKING:
     from dsdcli.doctor import Findings
@@ -28,7 +29,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _show(found: "Findings") -> None:
-    from dsdcli.view.text import sides, table
+    from dsdcli.data.voxel import sides
+    from dsdcli.view.text import table
 
     emit(f"dsd {found.versions['dsd']}, Python {found.versions['python']}, {found.system}")
     emit("packages")
