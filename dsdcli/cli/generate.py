@@ -8,6 +8,7 @@ import typer
 from dsdcli.cli.console import emit_written, progress, say, set_quiet
 from dsdcli.cli.options import AsJson, Device, Model, Quiet, Seed
 from dsdcli.cli.parse import parse_batch, parse_pairs, parse_size
+from dsdcli.data.voxel import sides
 
 
 def generate(
@@ -39,7 +40,6 @@ def generate(
     voxels = parse_pairs("--counts", counts or [], int)
     shape, at_a_time = parse_size(size) if size else None, parse_batch(batch)
 
-    from dsdcli.data.voxel import sides
     from dsdcli.pipeline.defaults import free_name
     from dsdcli.pipeline.load import load
     from dsdcli.pipeline.output import check_output

@@ -6,6 +6,7 @@ import typer
 
 from dsdcli.cli.console import emit, emit_json
 from dsdcli.cli.options import AsJson
+from dsdcli.view import text
 
 
 def info(
@@ -22,7 +23,6 @@ def info(
     Prints phases, fractions, shapes, voxel size and where it comes from. With --json several files give a list.
     """
     from dsdcli.pipeline.describe import describe
-    from dsdcli.view import text
 
     found = [describe(file) for file in files]
     if as_json:

@@ -9,6 +9,7 @@ import typer
 from dsdcli.cli.console import emit, emit_json, say, set_quiet
 from dsdcli.cli.options import AsJson, Quiet, as_options
 from dsdcli.cli.parse import parse_phase, parse_size
+from dsdcli.view import text
 
 
 def ingest(
@@ -88,7 +89,6 @@ def ingest(
     set_quiet(quiet)
     from dsdcli.pipeline.describe import describe_dataset
     from dsdcli.pipeline.ingest import ingest as run
-    from dsdcli.view import text
 
     done = run(
         sources,

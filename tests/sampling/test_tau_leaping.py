@@ -22,7 +22,7 @@ from dsdcli.sampling.tau_leaping import TauLeaping
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
 from tests.conftest import random_model
-from tests.test_sampling import generated
+from tests.sampling.test_generate import generated
 
 
 def generators(n, seed=0):

@@ -2,14 +2,12 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from dsdcli.cli import main
 from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import write_samples
@@ -24,16 +22,9 @@ def in_empty_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def info(monkeypatch, capsys):
+def info(dsd):
     """Run `dsd info` and return its exit code, stdout and stderr."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dsd", "info", *words])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return (int(caught.value.code), *capsys.readouterr())
-
-    return run
+    return lambda *words: dsd("info", *words)
 
 
 def write_dataset(path: str) -> Dataset:
