@@ -1,7 +1,7 @@
 """The `dsd` command: one short file per subcommand; nothing heavy is imported before a command runs."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from dsdcli.cli.options import as_options
 from dsdcli.errors import DsdError
 
 # Typer imports click or carries a copy of it, by version; its class for errors on the command line is reached from here.
-_CommandLineError = typer.BadParameter.__mro__[2]
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="dsd",

@@ -121,12 +121,12 @@ def assign(score: np.ndarray, totals: np.ndarray) -> np.ndarray:
             for (a, b), cost in edge.items():
                 if loss[a] + cost < loss[b] - 1e-15:
                     loss[b], before[b] = loss[a] + cost, a
-        last = min(np.flatnonzero(surplus < 0), key=lambda p: loss[p])
+        last = int(min(np.flatnonzero(surplus < 0), key=lambda p: loss[p]))
         surplus[last] += 1
         moves = []
         while before[last] >= 0:
             moves.append((before[last], last))
-            last = before[last]
+            last = int(before[last])
         surplus[last] -= 1
         for a, b in moves:
             site = heapq.heappop(queues[a, b])[1]

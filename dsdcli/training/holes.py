@@ -1,5 +1,7 @@
 """Random holes to train in-painting on: boxes, and free-form ones whose walk is exact."""
 
+from typing import Literal
+
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter, label
 
@@ -20,7 +22,7 @@ def random_boxes(lattice: Lattice, rng: np.random.Generator) -> Hole:
     mask = np.zeros(lattice.shape, bool)
     wanted = int(rng.choice(BOXES))
     longest = [max(min(2, n), round(n * wanted ** (-0.5 / lattice.ndim))) for n in lattice.shape]
-    beyond = "wrap" if lattice.boundary == "periodic" else "constant"
+    beyond: Literal["wrap", "constant"] = "wrap" if lattice.boundary == "periodic" else "constant"
     attempts = 0
     while attempts < 2 * wanted or not mask.any():
         attempts += 1

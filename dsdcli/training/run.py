@@ -1,5 +1,6 @@
 """A run on disk: configuration, manifest, metrics log and checkpoints."""
 
+import itertools
 import json
 import math
 from dataclasses import asdict, replace
@@ -76,12 +77,7 @@ class Run:
         Raises:
             UsageError: ``out`` exists and is not an empty folder, or its parent does not exist.
         """
-        if out is None:
-            stem = dataset.path.name.split(".")[0]
-            Path("runs").mkdir(exist_ok=True)
-            number = 1
-            while (out := Path("runs") / f"{stem}-{number:03d}").exists():
-                number += 1
+        out = out or _next_folder(dataset)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(f"{out} exists already; go on with it by `resume=True`, or name another folder by `out`")
         if not out.absolute().parent.is_dir():
@@ -158,6 +154,13 @@ class Run:
     def sheet(self, step: int) -> Path:
         """Where the samples drawn at a step are shown."""
         return self.folder / f"sheet-{step:06d}.png"
+
+
+def _next_folder(dataset: Dataset) -> Path:
+    """The first of runs/<dataset>-001, -002, ... that is free."""
+    stem = dataset.path.name.split(".")[0]
+    Path("runs").mkdir(exist_ok=True)
+    return next(p for n in itertools.count(1) if not (p := Path("runs") / f"{stem}-{n:03d}").exists())
 
 
 def _gpu_name() -> str | None:

@@ -147,6 +147,7 @@ def _curves(found: Evaluation, dataset: Dataset, unit: str) -> str:
     names = [phase.name for phase in dataset.phases]
     text = ""
     for metric, about in METRICS.items():
+        figure: str | None
         if metric == "volume-fraction" and ("volume-fraction", names[0]) in found.ensembles[0]:
             crops = dataset.crops("heldout", found.real_crops, found.size, np.random.default_rng(0))
             figure = plots.fraction_figure(found, fractions(crops, len(names)), names)
