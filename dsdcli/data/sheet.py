@@ -32,12 +32,16 @@ _PALETTE = (
 )
 
 
-def colours(phases: Sequence[Phase]) -> np.ndarray:
-    """Colour of each phase, uint8 (K, 3): the pore (else the first phase) dark, the others light grey, orange, ..."""
+def background(phases: Sequence[Phase]) -> int:
+    """The phase that is dark in cuts and not seen in views of volumes: the pore, else the first."""
     names = [phase.name for phase in phases]
-    dark = names.index("pore") if "pore" in names else 0
+    return names.index("pore") if "pore" in names else 0
+
+
+def colours(phases: Sequence[Phase]) -> np.ndarray:
+    """Colour of each phase, uint8 (K, 3): the `background` dark, the others light grey, orange, ..."""
     table = [_PALETTE[i % len(_PALETTE)] for i in range(len(phases) - 1)]
-    table.insert(dark, _DARK)
+    table.insert(background(phases), _DARK)
     return np.array(table, np.uint8)
 
 
