@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dsdcli import __version__
-from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, train
+from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, train, view
 from dsdcli.errors import DsdError
 
 # Typer imports click or carries a copy of it, by version; its class for errors on the command line is reached from here.
@@ -45,6 +45,7 @@ app.command("generate")(generate.generate)
 app.command("inpaint")(inpaint.inpaint)
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
+app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)
 
 

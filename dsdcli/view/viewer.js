@@ -42,7 +42,8 @@
       const [back, forth] = this.element.querySelectorAll("button");
       back.onclick = () => this.turnPage(-1);
       forth.onclick = () => this.turnPage(1);
-      back.hidden = forth.hidden = this.items.length < 2;
+      back.hidden = forth.hidden = this.select.hidden = this.items.length < 2;
+      this.find(".pick").hidden = this.items.length < 2 && !pane.title;
       if (solid) this.prepare();
       else this.canvas.className = "flat";
       this.listen();
@@ -262,9 +263,10 @@
       state.mode = mode.selectedIndex;
       draw();
     };
+    const group = bar.appendChild(make('<div class="sliders"></div>'));
     ["z", "y", "x"].forEach((name, axis) => {
       const slider = `<label>${name} <input type="range" min="0" max="1" step="any"> <output></output></label>`;
-      sliders.push(bar.appendChild(make(slider)));
+      sliders.push(group.appendChild(make(slider)));
       sliders[axis].querySelector("input").oninput = (event) => {
         state.cut[axis] = +event.target.value;
         draw();
@@ -273,6 +275,8 @@
   }
 
   controls();
+  root.append(make(`<p class="hint">${solid ? "Drag to turn, shift and drag to move" : "Drag to move, arrow keys to page"}, wheel to zoom,
+    double click to begin again${solid ? "; click into a cut to move the others there" : ""}.</p>`));
   const row = root.appendChild(make('<div class="panes"></div>'));
   for (const pane of panes) {
     const view = new View(pane);
