@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import itertools
 import json
 import re
 import shutil
@@ -217,14 +218,12 @@ def test_what_is_no_page_is_never_overwritten(dsd, here):
 # ---- what a browser makes of it
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --use-angle=swiftshader --enable-unsafe-swiftshader --hide-scrollbars "
-    "--window-size=820,500 --virtual-time-budget=20000 --dump-dom"
-).split()
+FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync --use-angle=swiftshader --enable-unsafe-swiftshader --hide-scrollbars
+    --window-size=820,500 --virtual-time-budget=20000 --dump-dom"""
 
-# Collects what goes wrong, acts like a user, and leaves pictures of the canvases in the page. Frames are rare in virtual
-# time, so timers stand in for them, and canvases keep what was drawn.
+# Collects what goes wrong, acts like a user, and leaves pictures of the canvases in the page. Frames are rare in
+# virtual time, so timers stand in for them, and canvases keep what was drawn.
 WATCH = """<script>
 const trouble = [], seen = {}, context = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, options) {
@@ -254,7 +253,7 @@ def browse(folder, text, act):
     """Open a page in a browser, act on it, and return its canvases as arrays (H, W, 4), by the name of the look."""
     path = folder / "act.html"
     path.write_text(text.replace("<head>", "<head>" + WATCH.replace("ACT", act)), encoding="utf-8")
-    words = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", path.as_uri()]
+    words = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={folder / 'profile'}", path.as_uri()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=True)
     result = json.loads(html.unescape(re.findall(r'<pre id="result">(.*?)</pre>', done.stdout)[-1]))
     assert result["trouble"] == []
@@ -307,7 +306,7 @@ def test_a_browser_draws_volumes_turns_cuts_and_switches_them(tmp_path):
         for cut, expected in zip(cuts, (volume[plane], volume[:, y], volume[:, :, x]), strict=True):
             assert np.array_equal(cut, table[expected]), name
     order = ["start", "cut", "planes", "whole", "turned", "other"]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         assert (np.abs(solid[before] - solid[after]).max(2) > 20).mean() > 0.01, (before, after)
     assert (solid["whole"] < 250).any(2).mean() > (solid["planes"] < 250).any(2).mean()
     assert (solid["none"] == 255).all()
