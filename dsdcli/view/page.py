@@ -75,7 +75,7 @@ def write_page(path: Path, title: str, lines: Sequence[str], piece: str) -> None
     with atomic(path) as temporary:
         temporary.write_text(
             f'<!doctype html><html lang="en"><head><meta charset="utf-8">{_MARK}<title>{name}</title>'
-            f"<style>{_STYLE}</style></head><body><h2>{name}</h2>{remarks}{piece}</body></html>\n",
+            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><h2>{name}</h2>{remarks}{piece}</body></html>\n',
             encoding="utf-8",
         )
 
