@@ -17,10 +17,10 @@ from PIL import Image as Pictures
 
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import write_samples
-from dsdcli.data.sheet import colours
 from dsdcli.view import page as viewing
 from dsdcli.view.cutaway import cutaway
 from dsdcli.view.page import viewer, write_page
+from dsdcli.view.sheet import colours
 from tests.conftest import blobs
 
 CELL = (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170))

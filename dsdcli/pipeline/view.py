@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.dataset import Dataset, Image, is_dataset
+from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
 from dsdcli.data.formats import split_inner
-from dsdcli.data.gather import gather
 from dsdcli.data.phases import Phase, choose_phases, count_labels, to_indices
 from dsdcli.data.samples import is_samples, read_samples
+from dsdcli.data.sources import gather
 from dsdcli.errors import UsageError
 from dsdcli.files import require_folder
 from dsdcli.view.page import MOST_VOXELS, is_page, viewer, write_page
@@ -41,7 +41,7 @@ def view(source: str, out: Path | None = None, samples: Sequence[int] = ()) -> V
     """Write a page that shows the images of a file.
 
     Args:
-        source: samples file, dataset, or any image that `dsdcli.data.gather.gather` reads.
+        source: samples file, dataset, or any image that `dsdcli.data.sources.gather` reads.
         out: the page (.html). None: ``<stem of the source>.html`` beside it.
         samples: which images, counted from 0; by default the first ones, as many as a page holds.
 
@@ -88,7 +88,9 @@ def _read(source: str) -> _Shown:
     gathered = gather([source])
     labels = {label for image in gathered.images for label in count_labels(image.array)}
     phases, index_of, _ = choose_phases(labels)
-    images = _named("image", [Image(to_indices(image.array, index_of), image.axes) for image in gathered.images])
+    images = _named(
+        "image", [LabelledImage(to_indices(image.array, index_of), image.axes) for image in gathered.images]
+    )
     size = gathered.voxel
     kind = "a volume" if gathered.images[0].axes == "ZYX" else "2D images"
     taken = ", ".join(f"{phase.label} = {phase.name}" for phase in phases)
@@ -96,7 +98,7 @@ def _read(source: str) -> _Shown:
     return _Shown(images, phases, size.value if size else None, size.unit if size else None, (note, *gathered.warnings))
 
 
-def _named(name: str, images: Sequence[Image]) -> list[tuple[str, np.ndarray]]:
+def _named(name: str, images: Sequence[LabelledImage]) -> list[tuple[str, np.ndarray]]:
     """Volumes and 2D images, those of a stack one by one, numbered if there are several."""
     arrays = [array for image in images for array in (image.array if image.axes == "TYX" else [image.array])]
     return [(f"{name} {number}" if len(arrays) > 1 else name, array) for number, array in enumerate(arrays)]

@@ -18,9 +18,9 @@ import numpy as np
 
 from dsdcli.data.downsample import majority
 from dsdcli.data.phases import Phase
-from dsdcli.data.sheet import background, colours
 from dsdcli.files import atomic
 from dsdcli.view import cutaway
+from dsdcli.view.sheet import background, colours
 
 MOST_VOXELS = 256**3  # of an image; larger ones are coarsened
 _MARK = '<meta name="generator" content="dsd view">'
@@ -75,7 +75,8 @@ def write_page(path: Path, title: str, lines: Sequence[str], piece: str) -> None
     with atomic(path) as temporary:
         temporary.write_text(
             f'<!doctype html><html lang="en"><head><meta charset="utf-8">{_MARK}<title>{name}</title>'
-            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><h2>{name}</h2>{remarks}{piece}</body></html>\n',
+            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>'
+            f"<body><h2>{name}</h2>{remarks}{piece}</body></html>\n",
             encoding="utf-8",
         )
 
