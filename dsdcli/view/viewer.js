@@ -69,7 +69,7 @@
     }
 
     prepare() {
-      this.find(".cuts").append(...["z", "y", "x"].map((name, axis) => {
+      this.find(".cuts").append(...[0, 1, 2].map((axis) => {
         const figure = make("<figure><canvas></canvas><figcaption></figcaption></figure>");
         const [down, right] = [0, 1, 2].filter((other) => other !== axis);
         figure.onpointerdown = figure.onpointermove = (event) => {
@@ -83,15 +83,18 @@
       }));
       const gl = this.gl = this.canvas.getContext("webgl2", { antialias: false });
       if (!gl) return this.complain("This browser has no WebGL2, so only the cuts are shown.");
-      const program = this.program = gl.createProgram();
+      const program = gl.createProgram();
       for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, shader]]) {
         const part = gl.createShader(kind);
         gl.shaderSource(part, text);
         gl.compileShader(part);
-        if (!gl.getShaderParameter(part, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(part));
         gl.attachShader(program, part);
       }
       gl.linkProgram(program);
+      if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
+        this.gl = null;
+        return this.complain("The graphics card cannot draw volumes, so only the cuts are shown.");
+      }
       gl.useProgram(program);
       this.uniform = new Proxy({}, { get: (_, name) => gl.getUniformLocation(program, name) });
       gl.uniform1i(this.uniform.table, 1);
