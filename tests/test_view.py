@@ -254,7 +254,7 @@ def browse(folder, text, act):
     path = folder / "act.html"
     path.write_text(text.replace("<head>", "<head>" + WATCH.replace("ACT", act)), encoding="utf-8")
     words = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={folder / 'profile'}", path.as_uri()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=True)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=True)
     result = json.loads(html.unescape(re.findall(r'<pre id="result">(.*?)</pre>', done.stdout)[-1]))
     assert result["trouble"] == []
     return {
