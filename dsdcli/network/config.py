@@ -18,7 +18,8 @@ class Architecture:
     Attributes:
         channels: features at each level; every level halves the resolution.
         blocks: residual blocks per level on the way down, and as many on the way up.
-        patch: side of the voxel blocks that the trunk starts from: level 0 works at 1 / patch of the image's resolution.
+        patch: side of the voxel blocks that the trunk starts from: level 0 works at 1 / patch of the image's
+            resolution.
         fine: features at full resolution, of the stem and the head.
         kernel: side of the convolutions, odd.
         expansion: width of the hidden layer of a block, relative to its features.

@@ -16,7 +16,7 @@ CONDITION_WIDTH = 128
 
 
 class Depthwise(torch.autograd.Function):
-    """Convolution of every channel by itself, whose way back is several times as fast on a CPU in 3D as PyTorch's own."""
+    """Convolution of every channel by itself; in 3D on a CPU its way back is several times as fast as PyTorch's own."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -49,8 +49,8 @@ def _depthwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None,
 class Block(nn.Module):
     """Residual block on (B, *L, C): a convolution of every channel by itself, then two layers at every site.
 
-    Normalised over the channels of a site, so that nothing but the convolution looks beyond it; the condition scales and
-    shifts. Of the kind of ConvNeXt (Liu et al. 2022): on a CPU a tenth of the work of two full convolutions in 3D.
+    Normalised over the channels of a site, so that nothing but the convolution looks beyond it; the condition scales
+    and shifts. Of the kind of ConvNeXt (Liu et al. 2022): a tenth of the work of two full convolutions in 3D.
     """
 
     def __init__(self, ndim: int, channels: int, kernel: int, expansion: int) -> None:

@@ -8,8 +8,8 @@ FEWEST_POINTS = 0.002
 
 
 def random_known(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Where an image is known, bool (*L): scattered voxels, up to three lines or planes along the axes, as boreholes and
-    slices give them, or all on one side of a plane, as where an image is to be continued."""
+    """Where an image is known, bool (*L): scattered voxels, up to three lines or planes along the axes, as boreholes
+    and slices give them, or all on one side of a plane, as where an image is to be continued."""
     known = np.zeros(shape, bool)
     kind = KINDS[int(rng.integers(len(KINDS)))]
     if kind == "points":
