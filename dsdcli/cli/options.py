@@ -21,6 +21,7 @@ _SPELLED = {
     "max_seconds": "max-time",
     "phases": "phase",
     "plane": "slice",
+    "samples": "sample",
     "start_from": "from",
 }
 
