@@ -11,9 +11,11 @@ from dsdcli import __version__
 from dsdcli.data.dataset import Dataset, Image
 from dsdcli.data.downsample import majority
 from dsdcli.data.formats import split_inner
+from dsdcli.data.fit import SIDES, fitting_sides, largest_side
 from dsdcli.data.gather import check_axes, digest_of, gather
-from dsdcli.data.phases import choose_phases, count_labels, to_indices
-from dsdcli.data.split import split
+from dsdcli.data.ignored import doubt_corners, leave_out
+from dsdcli.data.phases import choose_phases, doubt_polarity
+from dsdcli.data.split import split, split_to_fit
 from dsdcli.data.voxel import VoxelSize
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import require_folder
@@ -50,9 +52,11 @@ def ingest(
     voxel: VoxelSize | None = None,
     axes: str | None = None,
     downsample: int = 1,
-    holdout: float = 0.2,
+    holdout: float | None = None,
     shape: tuple[int, ...] | None = None,
     dtype: str | None = None,
+    ignore: Sequence[int] = (),
+    ignore_masks: Sequence[str] = (),
     argv: Sequence[str] = (),
 ) -> Ingested:
     """Read segmented images, name their phases, coarsen, split, and write a dataset.
@@ -66,9 +70,11 @@ def ingest(
         voxel: size of a voxel of the sources, overriding their metadata.
         axes: slice axes; see `dsdcli.data.gather.gather`.
         downsample: side of the blocks that become one voxel (2D images: pixel) by majority vote.
-        holdout: share to hold out; see `dsdcli.data.split.split`.
+        holdout: share to hold out; see `dsdcli.data.split`. None: as much as crops need.
         shape: (Z, Y, X) or (Y, X) of raw files.
         dtype: type of raw files.
+        ignore: labels of voxels to leave out.
+        ignore_masks: images of the shape of the sources, or of a slice; what is not 0 in them is left out.
         argv: the command, for the record.
 
     Raises:
@@ -82,10 +88,8 @@ def ingest(
         raise UsageError(f"--downsample {downsample} must be at least 1")
     path, notes = _output(sources, out)
     gathered = gather(sources, axes, voxel, shape, dtype)
-    voxels: dict[int, int] = {}
-    for image in gathered.images:
-        for label, count in count_labels(image.array).items():
-            voxels[label] = voxels.get(label, 0) + count
+    labelled, doubts = leave_out(gathered.images, ignore, ignore_masks)
+    voxels = labelled.counts()
     try:
         phases, index_of, warnings = choose_phases(voxels, named, pore)
     except DataError as error:
@@ -94,6 +98,9 @@ def ingest(
     labels = tuple(
         LabelCount(label, phases[index_of[label]].name, count, count / total) for label, count in sorted(voxels.items())
     )
+    if not named and pore is None:
+        warnings += filter(None, [doubt_polarity(voxels, labels[0].label)])
+    warnings += doubts + doubt_corners(labelled)
     if not named and len(labels) > 2:
         warnings += [
             f"label {found.label} fills only {found.fraction:.2g} of the image: if it is a stray value left by "
@@ -101,8 +108,12 @@ def ingest(
             for found in labels
             if found.fraction < _RARE
         ]
-    coarse = [_coarsen(image, index_of, downsample) for image in gathered.images]
-    train, heldout = split(coarse, holdout)
+    coarse = [_coarsen(image, downsample) for image in labelled.indices(index_of)]
+    if holdout is None:
+        train, heldout, what = split_to_fit(coarse)
+        notes.append(f"held out to judge by: {what} (--holdout chooses another share)")
+    else:
+        train, heldout = split(coarse, holdout)
     size = gathered.voxel
     dataset = Dataset(
         path=path,
@@ -113,6 +124,7 @@ def ingest(
         downsample=downsample,
         provenance={
             "sources": [{"name": source, "sha256": digest_of(source)} for source in sources],
+            "ignored": {"labels": list(ignore), "masks": [{"name": m, "sha256": digest_of(m)} for m in ignore_masks]},
             "labels": {phase.name: [found.label for found in labels if found.name == phase.name] for phase in phases},
             "voxel_size_source": size.source if size else None,
             "holdout": holdout,
@@ -127,7 +139,7 @@ def ingest(
         train=train,
         heldout=heldout,
     )
-    warnings += [*gathered.warnings, *_check_split(dataset)]
+    warnings += [*gathered.warnings, *_check_split(dataset), *_check_room(dataset)]
     dataset.write(path)
     return Ingested(dataset, labels, tuple(notes) + gathered.notes, tuple(warnings))
 
@@ -159,13 +171,32 @@ def _same_sources(path: Path, files: list[Path]) -> bool:
         return False
 
 
-def _coarsen(image: Image, index_of: dict[int, int], factor: int) -> Image:
-    indices = to_indices(image.array, index_of)
-    axes = tuple(range(indices.ndim)) if image.axes != "TYX" else (1, 2)
+def _coarsen(image: Image, factor: int) -> Image:
+    indices, axes = image.array, image.own_axes
     if min(indices.shape[axis] for axis in axes) < factor:
         sides = "x".join(map(str, indices.shape))
         raise UsageError(f"--downsample {factor} leaves nothing of an image of {sides}; use a smaller factor")
     return Image(majority(indices, factor, axes), image.axes)
+
+
+def _check_room(dataset: Dataset) -> list[str]:
+    """Warnings about parts that crops of the usual sizes do not fit into."""
+    parts = ", ".join("x".join(map(str, image.array.shape)) for image in (dataset.train + dataset.heldout)[:4])
+    if not fitting_sides(dataset, 2):
+        side, least = largest_side(dataset, 2), SIDES[0]
+        fix = f"dsd train --size {side}x{side} fits, but shows" if side else "no crop fits, which leaves"
+        return [
+            f"too small for the usual training: crops of {least}x{least} do not fit into both the training and the "
+            f"held-out part ({parts}); {fix} little of a structure: a larger image, from {3 * least}x{3 * least} on, or "
+            "another --holdout is better"
+        ]
+    if dataset.train[0].axes == "ZYX" and not fitting_sides(dataset, 3):
+        side = largest_side(dataset, 3)
+        return [
+            f"enough for 2D crops, but sub-volumes of {SIDES[0]} voxels a side do not fit into both the training and the "
+            f"held-out part ({parts}), only up to {side}: for a 3D model hold out more, such as --holdout 0.5"
+        ]
+    return []
 
 
 def _check_split(dataset: Dataset) -> list[str]:

@@ -5,7 +5,7 @@ integers the user's segmentation gave.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from dsdcli.errors import DataError, UsageError
 
 MAX_LABELS = 16  # more different values than this look like grey levels (or numbered grains), not phases
 MAX_PHASES = 255
+_MOSTLY = 0.5  # an assumed porosity above this is doubted
+IGNORED = 255  # the index of voxels that are left out: those of no phase
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,22 @@ def choose_phases(
         remarks.append("no phase is called 'pore': wherever a porosity is asked for, use the names instead")
     index = {phase.name: position for position, phase in enumerate(phases)}
     return phases, {label: index[owner[label]] for label in labels}, remarks
+
+
+def doubt_polarity(voxels: Mapping[int, int], pore: int) -> str | None:
+    """What speaks against ``pore`` being the label of the pore, where it was only assumed; of two labels only.
+
+    Args:
+        voxels: how many each label has.
+    """
+    share = voxels[pore] / sum(voxels.values())
+    other = next((label for label in voxels if label != pore), pore)
+    if len(voxels) != 2 or (share <= _MOSTLY and set(voxels) != {0, 1}):
+        return None
+    doubt = f"with label {pore} as the pore the porosity is {share:.2f}, with label {other} it would be {1 - share:.2f}"
+    if set(voxels) == {0, 1}:
+        doubt += "; in arrays of true and false true (1) often means pore, as in porespy"
+    return f"{doubt}: say --pore {other} if that is right"
 
 
 def to_indices(array: np.ndarray, index_of: dict[int, int]) -> np.ndarray:
