@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, progress, say, set_quiet
+from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, printable, progress, say, set_quiet
 from dsdcli.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ def evaluate(
     samples: Annotated[Path | None, typer.Argument(metavar="SAMPLES", help="Samples: .tif, .h5, .npy or a folder of images, from dsd generate or any other source. Default: the newest that dsd generate wrote here.", show_default=False)] = None,
     real: Annotated[Path | None, typer.Option(metavar="FILE", help="Real images: a dataset, or a segmented image. Default: the dataset that the model was trained on, else the newest here.", show_default=False)] = None,
     metrics: Annotated[str, typer.Option(metavar="NAMES", help="fast, all, or names of metrics separated by commas.")] = "all",
+    phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Label of a phase of the real images in the samples; once per phase. Default: by name, by label, else by order.", show_default=False)] = None,
+    ignore: Annotated[list[int] | None, typer.Option(metavar="LABEL", help="Leave out the voxels with this label where --real is an image; repeatable.", show_default=False)] = None,
+    ignore_mask: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Leave out the voxels that are not 0 in this image of the shape of --real or of one slice; repeatable.", show_default=False)] = None,
+    resample: Annotated[bool, typer.Option("--resample", help="Give the real images the voxel size of the samples, if that is the coarser one.")] = False,
     no_match: Annotated[bool, typer.Option("--no-match", help="Compare with crops anywhere, not with those of like volume fractions.")] = False,
     crops: Annotated[int | None, typer.Option(metavar="N", min=1, help="Real crops from each of the two parts. Default: at least 256 and twice the samples, fewer for volumes.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the choice of crops and of the bootstrap.")] = 0,
@@ -40,24 +44,33 @@ def evaluate(
     training slab. The ratio of the two says whether the samples can be told from the real thing.
     """
     set_quiet(quiet)
+    from dsdcli.cli.parse import parse_phase
+
     chosen = _metrics(metrics)
+    named = [parse_phase(text) for text in phase or []]
     gates = _gates(gate or [], chosen)
     if report is not None:
         from dsdcli.files import require_folder
 
         require_folder(report)
 
-    from dsdcli.evaluation.inputs import read_stack
+    from dsdcli.evaluation.inputs import differences, read_stack
+    from dsdcli.evaluation.inputs import resample as give_voxels_of
     from dsdcli.evaluation.kept import Kept
     from dsdcli.evaluation.work import Workers
 
     samples = samples or _newest_samples()
     if not samples.exists():
         raise UsageError(f"there is no samples file {samples}; make one with: dsd generate -o {samples}")
-    dataset = _open_real(real, samples)
-    stack, bad = read_stack(samples, dataset.phases, skip_bad)
-    for line in bad:
-        say(f"WARNING: left out: {line}")
+    dataset = _open_real(real, samples, ignore or [], ignore_mask or [])
+    stack, warnings = read_stack(samples, dataset.phases, skip_bad, named)
+    notes, unfair = differences(stack, dataset)
+    resampled = None
+    if resample:
+        dataset, resampled = give_voxels_of(dataset, stack)
+        notes, unfair = [*notes, resampled], []
+    for line in warnings + unfair:
+        say(f"WARNING: {line}")
     workers = Workers(jobs, scheduler, _device(device))
     partial = Path(f"{samples.resolve().stem}.evaluate-partial.jsonl")
     kept = Kept(partial, [phase.name for phase in dataset.phases])
@@ -69,9 +82,11 @@ def evaluate(
         if partial.exists():
             say(f"what was measured is kept in {partial}; the same command goes on from there")
         raise
-    for remark in _differences(stack, dataset) + found.remarks:
+    for remark in notes + found.remarks:
         say(f"note: {remark}")
-    context = _context(samples, stack, dataset, seed)
+    for line in found.warnings:
+        say(f"WARNING: {line}")
+    context = _context(samples, dataset, seed) | {"resampled": resampled, "input_warnings": warnings + unfair}
     if report is not None:
         from dsdcli.evaluation.report import write_report
 
@@ -123,6 +138,9 @@ def _check(gates: dict[str, float], found: "Evaluation") -> None:
     failed = []
     for row in found.rows:
         limit = gates.get(row.metric, gates.get("all", math.inf))
+        if row.verdict == "unmatched" and limit < math.inf:
+            failed.append(f"{row.metric} {row.subject} unmatched")
+            continue
         passed = row.verdict in ("indistinguishable", "novel", "diverse")  # more than the limit, but only by chance
         if row.ratio > limit and not passed:
             failed.append(f"{row.metric} {row.subject} {row.ratio:.2f} > {limit:g}")
@@ -140,10 +158,11 @@ def _newest_samples() -> Path:
     return path
 
 
-def _open_real(real: Path | None, samples: Path) -> "Dataset":
+def _open_real(real: Path | None, samples: Path, ignore: list[int], masks: list[str]) -> "Dataset":
     from dsdcli.evaluation.inputs import named_phases, open_real
 
-    dataset, remarks = open_real(real or _default_real(samples), named_phases(samples) if real else None)
+    named = named_phases(samples) if real else None
+    dataset, remarks = open_real(real or _default_real(samples), named, ignore, masks)
     for remark in remarks:
         say(f"note: {remark}")
     return dataset
@@ -201,25 +220,7 @@ def _run(
         )
 
 
-def _differences(stack: "Samples", dataset: "Dataset") -> list[str]:
-    """What makes the comparison less than fair."""
-    remarks = []
-    trained_on = (stack.audit or {}).get("dataset_digest")
-    if trained_on and trained_on != dataset.digest:
-        remarks.append(
-            f"{dataset.path} is not the dataset that the model was trained on: its training part may hold what "
-            "the model has not seen, and its held-out part what it has"
-        )
-    sizes = stack.voxel_size, dataset.voxel_size
-    if all(sizes) and stack.voxel_unit == dataset.voxel_unit and abs(sizes[0] / sizes[1] - 1) > 0.01:
-        remarks.append(
-            f"the voxels of the samples are {sizes[0]:g} {stack.voxel_unit}, those of {dataset.path} {sizes[1]:g}: "
-            "crops of as many voxels are compared, in the units of the latter"
-        )
-    return remarks
-
-
-def _context(samples: Path, stack: "Samples", dataset: "Dataset", seed: int) -> dict[str, object]:
+def _context(samples: Path, dataset: "Dataset", seed: int) -> dict[str, object]:
     return {
         "samples_file": str(samples),
         "real": str(dataset.path),
@@ -238,7 +239,7 @@ def _show(found: "Evaluation", dataset: "Dataset") -> None:
     say(table.summary(found))
     rows = [table.cells(row, len(found.size), dataset.voxel_size, dataset.voxel_unit) for row in found.rows]
     if sys.stdout.isatty():
-        table.print_rich(rows)
+        table.print_rich([[printable(cell) for cell in row] for row in rows])
     else:
         for line in table.plain(rows):
             emit(line)

@@ -69,7 +69,7 @@ def inpaint(
 
     import numpy as np
 
-    from dsdcli.data.scan import box_mask, disk_mask, read_mask, read_scan
+    from dsdcli.data.scan import box_mask, disk_mask, doubt_scale, read_mask, read_scan
     from dsdcli.network.checkpoint import load_model
     from dsdcli.sampling.counts import resolve_counts
     from dsdcli.sampling.inpaint import make_hole, run_inpaint
@@ -81,7 +81,12 @@ def inpaint(
     config = network.config
     scan = read_scan(image, config.phases, config.ndim, named, at, unknown)
     shape = scan.image.shape
-    masks = [read_mask(file, shape, at) for file in mask or []]
+    read = [read_mask(file, shape, at) for file in mask or []]
+    for note in scan.notes:
+        say(f"note: {note}")
+    for doubt in [*doubt_scale(scan, config.voxel_size, config.voxel_unit), *(line for _, lines in read for line in lines)]:
+        say(f"WARNING: {doubt}")
+    masks = [marked for marked, _ in read]
     masks += [box_mask(ranges, shape) for ranges in boxes] + [disk_mask(values, shape) for values in disks]
     hole = make_hole(np.logical_or.reduce([scan.unknown, *masks]), boundary)
     job = Job(path, network, hole, SamplerSettings(steps=steps), pick_seed(seed), number)

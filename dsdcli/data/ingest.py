@@ -93,7 +93,8 @@ def ingest(
     try:
         phases, index_of, warnings = choose_phases(voxels, named, pore)
     except DataError as error:
-        raise DataError(f"{', '.join(sources[:3])}{', ...' if len(sources) > 3 else ''}: {error}") from error
+        text = "; ".join([str(error), *doubts])
+        raise DataError(f"{', '.join(sources[:3])}{', ...' if len(sources) > 3 else ''}: {text}") from error
     total = sum(voxels.values())
     labels = tuple(
         LabelCount(label, phases[index_of[label]].name, count, count / total) for label, count in sorted(voxels.items())
@@ -139,7 +140,14 @@ def ingest(
         train=train,
         heldout=heldout,
     )
-    warnings += [*gathered.warnings, *_check_split(dataset), *_check_room(dataset)]
+    warnings += [*gathered.warnings, *_check_split(dataset)]
+    if not fitting_sides(dataset, 2):
+        warnings.append(_too_small(dataset))
+    elif dataset.train[0].axes == "ZYX" and not fitting_sides(dataset, 3):
+        notes.append(
+            f"enough for 2D crops; sub-volumes of {SIDES[0]} voxels a side, for a 3D model, do not fit into both parts, "
+            f"only up to {largest_side(dataset, 3)}: hold out more for these, such as --holdout 0.5"
+        )
     dataset.write(path)
     return Ingested(dataset, labels, tuple(notes) + gathered.notes, tuple(warnings))
 
@@ -179,24 +187,14 @@ def _coarsen(image: Image, factor: int) -> Image:
     return Image(majority(indices, factor, axes), image.axes)
 
 
-def _check_room(dataset: Dataset) -> list[str]:
-    """Warnings about parts that crops of the usual sizes do not fit into."""
+def _too_small(dataset: Dataset) -> str:
     parts = ", ".join("x".join(map(str, image.array.shape)) for image in (dataset.train + dataset.heldout)[:4])
-    if not fitting_sides(dataset, 2):
-        side, least = largest_side(dataset, 2), SIDES[0]
-        fix = f"dsd train --size {side}x{side} fits, but shows" if side else "no crop fits, which leaves"
-        return [
-            f"too small for the usual training: crops of {least}x{least} do not fit into both the training and the "
-            f"held-out part ({parts}); {fix} little of a structure: a larger image, from {3 * least}x{3 * least} on, or "
-            "another --holdout is better"
-        ]
-    if dataset.train[0].axes == "ZYX" and not fitting_sides(dataset, 3):
-        side = largest_side(dataset, 3)
-        return [
-            f"enough for 2D crops, but sub-volumes of {SIDES[0]} voxels a side do not fit into both the training and the "
-            f"held-out part ({parts}), only up to {side}: for a 3D model hold out more, such as --holdout 0.5"
-        ]
-    return []
+    side, least = largest_side(dataset, 2), SIDES[0]
+    fix = f"dsd train --size {side}x{side} fits, but shows little of a structure" if side else "no crop fits at all"
+    return (
+        f"too small for the usual training: crops of {least}x{least} do not fit into both the training and the held-out "
+        f"part ({parts}); {fix}: better take a larger image, from {3 * least}x{3 * least} on, or another --holdout"
+    )
 
 
 def _check_split(dataset: Dataset) -> list[str]:

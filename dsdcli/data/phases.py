@@ -55,6 +55,31 @@ def find_phase(phases: Sequence[Phase], name: str) -> int:
     return names.index(name)
 
 
+def relabel(phases: Sequence[Phase], named: Sequence[tuple[str, int]]) -> tuple[Phase, ...]:
+    """The phases with the labels that (name, label) pairs give some of them.
+
+    Raises:
+        UsageError: no such phase, one named twice, or two with the same label.
+    """
+    given: dict[str, int] = {}
+    for name, label in named:
+        find_phase(phases, name)
+        if name in given:
+            raise UsageError(f"--phase names '{name}' twice; here every phase has one label")
+        given[name] = label
+    changed = tuple(Phase(phase.name, given.get(phase.name, phase.label)) for phase in phases)
+    if len({phase.label for phase in changed}) < len(changed):
+        raise UsageError(
+            f"two phases have the same label ({in_words(changed)}); give --phase NAME=LABEL for each phase"
+        )
+    return changed
+
+
+def in_words(phases: Sequence[Phase]) -> str:
+    """``pore=0, grain=255``."""
+    return ", ".join(f"{phase.name}={phase.label}" for phase in phases)
+
+
 def count_labels(array: np.ndarray) -> dict[int, int]:
     """Voxels of each label that occurs in an integer array, by ascending label."""
     if array.dtype in (np.uint8, np.uint16):

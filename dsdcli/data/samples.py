@@ -13,7 +13,7 @@ import tifffile
 from dsdcli.data.formats import Raster, read_folder, read_image
 from dsdcli.data.formats.tiff import left_in_tiff
 from dsdcli.data.hdf5 import new_hdf5
-from dsdcli.data.phases import Phase, count_labels, from_json, to_indices, to_json, to_labels
+from dsdcli.data.phases import MAX_LABELS, Phase, count_labels, from_json, to_indices, to_json, to_labels
 from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import atomic
@@ -122,6 +122,10 @@ def _indices(
     path: Path, labels: np.ndarray, own: tuple[Phase, ...] | None, wanted: tuple[Phase, ...] | None
 ) -> tuple[np.ndarray, tuple[Phase, ...]]:
     found = count_labels(labels)
+    if not wanted and not own and len(found) > MAX_LABELS:
+        raise DataError(
+            f"{path} holds {len(found)} different values, so it is not segmented: its labels belong to no phase; segment it"
+        )
     used = wanted or own or tuple(Phase(f"phase{label}", label) for label in found)
     names = [phase.name for phase in used]
     table = {phase.label: index for index, phase in enumerate(used)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dsdcli.errors import UsageError
 
 UNITS_IN_METRES = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
+FACTOR = 1.25  # between voxel sizes, up to which they count as much the same
 LARGEST = 2e-4  # metres; a longer "voxel" is rather the size of a plug or of the field of view
 _SPELLINGS = {
     **{unit: unit for unit in UNITS_IN_METRES},
@@ -88,6 +89,12 @@ def length_ratio(value: float | None, unit: str | None, other: float | None, oth
     if not value or not other or not all(units):
         return None
     return value * UNITS_IN_METRES[units[0]] / (other * UNITS_IN_METRES[units[1]])
+
+
+def differ(value: float | None, unit: str | None, other: float | None, other_unit: str | None) -> bool:
+    """Whether two known voxel sizes differ so much that images of as many voxels show other things."""
+    ratio = length_ratio(value, unit, other, other_unit)
+    return ratio is not None and not 1 / FACTOR <= ratio <= FACTOR
 
 
 def _in_name(name: str) -> list[VoxelSize]:

@@ -76,7 +76,7 @@ def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Datas
 def _head(found: Evaluation, context: Mapping[str, Any]) -> str:
     verdicts = [row.verdict for row in found.rows]
     counts = ", ".join(f"{verdicts.count(v)} {_verdict(v)}" for v in dict.fromkeys(verdicts))
-    notes = "".join(f"<li>{html.escape(line)}</li>" for line in [*table.novelty_lines(found), *found.remarks])
+    notes = "".join(f"<li>{html.escape(line)}</li>" for line in [*found.warnings, *table.novelty_lines(found), *found.remarks])
     return (
         f"<h1>Samples against the real material</h1><p><b>{html.escape(str(context['samples_file']))}</b> against "
         f"<b>{html.escape(str(context['real']))}</b></p><p>{html.escape(table.summary(found))}.</p>"
