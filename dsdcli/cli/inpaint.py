@@ -84,7 +84,10 @@ def inpaint(
     read = [read_mask(file, shape, at) for file in mask or []]
     for note in scan.notes:
         say(f"note: {note}")
-    for doubt in [*doubt_scale(scan, config.voxel_size, config.voxel_unit), *(line for _, lines in read for line in lines)]:
+    for doubt in [
+        *doubt_scale(scan, config.voxel_size, config.voxel_unit),
+        *(line for _, lines in read for line in lines),
+    ]:
         say(f"WARNING: {doubt}")
     masks = [marked for marked, _ in read]
     masks += [box_mask(ranges, shape) for ranges in boxes] + [disk_mask(values, shape) for values in disks]

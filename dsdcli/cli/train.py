@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,21 +13,17 @@ from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, progress, say, se
 from dsdcli.cli.parse import parse_duration, parse_size
 from dsdcli.errors import DsdError, UsageError
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "tiny": {"steps": 12_000, "batch": 16, "lr": 2e-3},
-    "small": {"steps": 20_000, "batch": 32, "lr": 1e-3},
-    "base": {"steps": 50_000, "batch": 32, "lr": 1e-3},
-}
+DIMENSIONS = {"2d": 2, "3d": 3}
 
 
 def train(
     dataset: Annotated[Path | None, typer.Argument(metavar="DATASET", help="Dataset file made by dsd ingest. Default: the newest *.dsd.h5 here.", show_default=False)] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="NAME|PATH", help="Start from the weights of this model (shipped, run or folder) instead of random ones.", show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="Network size: tiny (CPU), small or base (GPU). Default: tiny on a CPU, small on a GPU.", show_default=False)] = None,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the training crops in voxels; DxHxW makes a 3D model. Default: 64x64.", show_default=False)] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the training crops in voxels; DxHxW makes a 3D model, and 3d one of a size that fits. Default: 64x64, or what structure and images ask for.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps. Default: 12000 (tiny), 20000 (small), 50000 (base).", show_default=False)] = None,
     max_time: Annotated[str | None, typer.Option(metavar="TIME", help="Training time after which to stop, such as 90s, 30m or 2h; the learning rate decays over it.", show_default=False)] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Crops per step. Default: 16 (tiny), 32 (small, base).", show_default=False)] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Crops per step. Default: as many as 16 (tiny) or 32 (small, base) of 64x64 have voxels.", show_default=False)] = None,
     lr: Annotated[float | None, typer.Option(metavar="RATE", help="Peak learning rate. Default: 0.002 (tiny), 0.001 (small, base).", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of weights, crops and noise. Default: 0.", show_default=False)] = None,
     boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the crops: noflux (crops of a larger scan) or periodic (data that repeats). Default: noflux.", show_default=False)] = None,
@@ -47,7 +43,7 @@ def train(
     set_quiet(quiet)
     given = {
         "preset": preset,
-        "size": parse_size(size) if size else None,
+        "size": parse_size(size) if size and size.lower() not in DIMENSIONS else None,
         "steps": steps,
         "max_seconds": parse_duration(max_time) if max_time else None,
         "batch": batch,
@@ -58,6 +54,7 @@ def train(
         "validate_every": validate_every,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    ndim = DIMENSIONS.get((size or "2d").lower(), 2)
 
     from dataclasses import replace
 
@@ -65,10 +62,9 @@ def train(
     from dsdcli.device import pick_device
     from dsdcli.discover import newest_dataset, newest_run
     from dsdcli.network.checkpoint import load_model
-    from dsdcli.network.config import preset as check_preset
     from dsdcli.network.shipped import find_model
+    from dsdcli.training.choose import choose_settings
     from dsdcli.training.run import Run, make_config
-    from dsdcli.training.settings import TrainSettings
     from dsdcli.training.trainer import Trainer
 
     target = pick_device(device)
@@ -97,19 +93,9 @@ def train(
                 raise UsageError("no dataset (*.dsd.h5) in this folder; make one with: dsd ingest IMAGE")
             say(f"dataset: {dataset} (the newest here)")
         data = Dataset.open(dataset)
-        defaults = {
-            "preset": "small" if gpu else "tiny",
-            "size": (64, 64),
-            "max_seconds": None,
-            "seed": 0,
-            "boundary": "noflux",
-            "precision": "bfloat16" if gpu else "float32",
-        }
-        preset = given.get("preset", defaults["preset"])
-        check_preset(preset)
-        settings = TrainSettings(**{**defaults, **RECIPES[preset], **given})
-        for split in ("train", "heldout"):
-            _check_crops(data, split, settings.size)
+        settings, notes = choose_settings(data, given, gpu, ndim)
+        for note in notes:
+            say(f"note: {note}")
         run = None
 
     config = make_config(data, settings) if run is None else run.config()
@@ -124,7 +110,8 @@ def train(
     parameters = sum(p.numel() for p in trainer.model.parameters())
     say(
         f"run {run.folder}: {settings.preset} ({parameters / 1e6:.2f} M parameters), crops "
-        f"{'x'.join(map(str, settings.size))}, {settings.boundary}, {target.type}, {settings.precision}"
+        f"{'x'.join(map(str, settings.size))}, {settings.batch} a step, {settings.boundary}, {target.type}, "
+        f"{settings.precision}"
     )
     stopped = _loop(run, trainer)
     result = {
@@ -183,10 +170,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _check_crops(data, split: str, size: tuple[int, ...]) -> None:
-    """Fail before training, not during it, if a split cannot give crops of this size."""
-    import numpy as np
-
-    data.crops(split, 1, size, np.random.default_rng(0))

@@ -2,7 +2,8 @@
 
 from dsdcli.data.dataset import SPLITS, Dataset
 
-SIDES = (32, 48, 64)  # of crops, in voxels: smaller ones show too little of a structure
+SIDES = (32, 48, 64, 96, 128)  # of crops, in voxels: smaller ones show too little of a structure
+USUAL = 64  # side of the crops that a part is held out for
 
 
 def fitting_sides(dataset: Dataset, ndim: int) -> list[int]:

@@ -1,6 +1,7 @@
 """From the user's sources to arrays of labels that all mean the same: volumes, or independent 2D images."""
 
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -123,7 +124,7 @@ def doubt_numbers(names: Iterable[str], what: str) -> list[str]:
     numbers = sorted(max(groups.values(), key=len, default=set()))
     if len(numbers) < 3:
         return []
-    step = math.gcd(*(b - a for a, b in zip(numbers, numbers[1:], strict=False)))
+    step = math.gcd(*(b - a for a, b in itertools.pairwise(numbers)))
     doubts = []
     if step > 1:
         doubts.append(
@@ -280,8 +281,8 @@ def _flat(rasters: Sequence[Raster], slice_axes: str) -> list[str]:
         return []
     side = f"{flat.voxel.value:g} {flat.voxel.unit}"
     return [
-        f"the slices lie {flat.depth:g} {flat.voxel.unit} apart, the pixels {side}: dsd takes voxels as cubes of {side}, "
-        "right for slices across z only; resample the volume for more"
+        f"the slices lie {flat.depth:g} {flat.voxel.unit} apart, the pixels {side}: dsd takes voxels as cubes of "
+        f"{side}, right for slices across z only; resample the volume for more"
     ]
 
 

@@ -84,7 +84,7 @@ def leave_out(images: Sequence[Image], labels: Sequence[int], masks: Sequence[st
             shape = image.array.shape
             if marked.shape not in (shape, shape[-2:]):
                 sizes = "x".join(map(str, marked.shape)), "x".join(map(str, shape))
-                raise DataError(f"the mask {file} is {sizes[0]}, the image {sizes[1]}; they, or their slices, must be equal")
+                raise DataError(f"the mask {file} is {sizes[0]}, the image {sizes[1]}; their slices must be equal")
             before = found[number]
             found[number] = np.broadcast_to(marked, shape).copy() if before is None else before | marked
     if all(ignored is not None and ignored.all() for ignored in found):
@@ -100,8 +100,8 @@ def doubt_mask(raster: Raster, source: str) -> list[str]:
     if len(values) > 2:
         listed = ", ".join(map(str, list(values)[:6])) + (", ..." if len(values) > 6 else "")
         doubts.append(
-            f"the mask {source} holds {len(values)} different values ({listed}): each that is not 0 marks a voxel, those "
-            "of blurred edges too; save it with two values if that is not meant"
+            f"the mask {source} holds {len(values)} different values ({listed}): each that is not 0 marks a voxel, "
+            "those of blurred edges too; save it with two values if that is not meant"
         )
     if share > _LARGE:
         doubts.append(
@@ -138,6 +138,6 @@ def doubt_corners(labelled: Labelled) -> list[str]:
     if share > _SHARED:
         fix = f"--ignore-mask FILE (an image of one slice, not 0 there), since label {label} occurs inside as well"
     return [
-        f"label {label} fills all corners outside a disk: if that is the edge of the field of view, it counts as a phase "
-        f"now; leave it out by {fix}"
+        f"label {label} fills all corners outside a disk: if that is the edge of the field of view, it counts as a "
+        f"phase now; leave it out by {fix}"
     ]

@@ -10,8 +10,8 @@ from pathlib import Path
 from dsdcli import __version__
 from dsdcli.data.dataset import Dataset, Image
 from dsdcli.data.downsample import majority
-from dsdcli.data.formats import split_inner
 from dsdcli.data.fit import SIDES, fitting_sides, largest_side
+from dsdcli.data.formats import split_inner
 from dsdcli.data.gather import check_axes, digest_of, gather
 from dsdcli.data.ignored import doubt_corners, leave_out
 from dsdcli.data.phases import choose_phases, doubt_polarity
@@ -145,7 +145,7 @@ def ingest(
         warnings.append(_too_small(dataset))
     elif dataset.train[0].axes == "ZYX" and not fitting_sides(dataset, 3):
         notes.append(
-            f"enough for 2D crops; sub-volumes of {SIDES[0]} voxels a side, for a 3D model, do not fit into both parts, "
+            f"enough for 2D crops; sub-volumes of {SIDES[0]} voxels a side, for a 3D model, do not fit, "
             f"only up to {largest_side(dataset, 3)}: hold out more for these, such as --holdout 0.5"
         )
     dataset.write(path)
@@ -192,8 +192,8 @@ def _too_small(dataset: Dataset) -> str:
     side, least = largest_side(dataset, 2), SIDES[0]
     fix = f"dsd train --size {side}x{side} fits, but shows little of a structure" if side else "no crop fits at all"
     return (
-        f"too small for the usual training: crops of {least}x{least} do not fit into both the training and the held-out "
-        f"part ({parts}); {fix}: better take a larger image, from {3 * least}x{3 * least} on, or another --holdout"
+        f"too small for the usual training: crops of {least}x{least} do not fit into both the training and the "
+        f"held-out part ({parts}); {fix}: better take a larger image, from {3 * least}x{3 * least} on"
     )
 
 

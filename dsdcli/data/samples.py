@@ -124,7 +124,7 @@ def _indices(
     found = count_labels(labels)
     if not wanted and not own and len(found) > MAX_LABELS:
         raise DataError(
-            f"{path} holds {len(found)} different values, so it is not segmented: its labels belong to no phase; segment it"
+            f"{path} holds {len(found)} different values, which belong to no phase: it looks unsegmented, so segment it"
         )
     used = wanted or own or tuple(Phase(f"phase{label}", label) for label in found)
     names = [phase.name for phase in used]

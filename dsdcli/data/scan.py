@@ -86,8 +86,9 @@ def read_scan(
 
 
 def read_mask(source: str, shape: tuple[int, ...], plane: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
-    """Voxels that are not zero in an image, bool (*L); of a volume the same plane as of the scan. And what a user should
-    know of it.
+    """Voxels that are not zero in an image, bool (*L), and what a user should know of it.
+
+    Of a volume the same plane is taken as of the scan.
 
     Raises:
         UsageError: there is no such file.
@@ -108,8 +109,8 @@ def doubt_scale(scan: Scan, voxel_size: float | None, voxel_unit: str | None) ->
         return []
     return [
         f"the voxels of the image are {scan.voxel_size:g} {scan.voxel_unit}, those that the model was trained on "
-        f"{voxel_size:g} {voxel_unit}: the fillings have the structure of as many voxels, so of another scale; resample "
-        "the image, or train a model on images like it"
+        f"{voxel_size:g} {voxel_unit}: the fillings have the structure of as many voxels, so of another scale; "
+        "resample the image, or train a model on images like it"
     ]
 
 

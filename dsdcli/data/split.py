@@ -6,6 +6,7 @@ import numpy as np
 
 from dsdcli.data.dataset import Image
 from dsdcli.data.fit import SIDES
+from dsdcli.data.fit import USUAL as CROPS
 from dsdcli.data.places import good_places
 from dsdcli.errors import DataError, UsageError
 
@@ -52,7 +53,7 @@ def split(images: Sequence[Image], share: float) -> tuple[tuple[Image, ...], tup
 def split_to_fit(images: Sequence[Image]) -> tuple[tuple[Image, ...], tuple[Image, ...], str]:
     """Split as `split` does, by a fifth, or by as much more, up to a third, as crops need that fit into both parts.
 
-    Of a single 2D image crops of the largest of `dsdcli.data.fit.SIDES` are to fit without left-out voxels, of a
+    Of a single 2D image crops of the usual side, or the largest below it, are to fit without left-out voxels, of a
     volume sub-volumes of the smallest of them.
 
     Returns:
@@ -61,14 +62,15 @@ def split_to_fit(images: Sequence[Image]) -> tuple[tuple[Image, ...], tuple[Imag
     length = len(images[0].array)
     share, what = USUAL, ""
     if len(images) == 1 and images[0].axes == "YX":
-        held = next(filter(None, (_rows(images[0].array, side) for side in reversed(SIDES))), _held(length, USUAL))
+        rows = (_rows(images[0].array, side) for side in reversed(SIDES) if side <= CROPS)
+        held = next(filter(None, rows), _held(length, USUAL))
         share, what = held / length, f"the last {held} of {length} rows"
     elif images[0].axes == "ZYX":
         shortest = min(len(image.array) for image in images)
         if SIDES[0] <= MOST * shortest:
             share = max(USUAL, SIDES[0] / shortest)
-        held = [_held(len(image.array), share) for image in images]
-        what = f"the last {held[0]} of {length} slices" if len(images) == 1 else f"the last {100 * share:.0f} % of slices"
+        single = f"the last {_held(length, share)} of {length} slices"
+        what = single if len(images) == 1 else f"the last {100 * share:.0f} % of the slices of each volume"
     train, heldout = split(images, share)
     if not what:
         what = f"the last {_items(heldout)} of {_items(images)} images"

@@ -144,7 +144,8 @@ def _row(
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio, low, high = (float(np.divide(value, floor)) for value in (distance, low, high))
     everyone = np.concatenate([generated, heldout])
-    exchanged = _either_way(kind, mean_vector(everyone, weights.exchanged), mean_vector(everyone, 1 - weights.exchanged))
+    sides = mean_vector(everyone, weights.exchanged), mean_vector(everyone, 1 - weights.exchanged)
+    exchanged = _either_way(kind, *sides)
     p = float((1 + (exchanged >= _either_way(kind, mean_vector(generated), real)).sum()) / (1 + len(exchanged)))
     summaries = [float(kind.summary(mean)) for mean in (mean_vector(generated), real)]
     return Row(

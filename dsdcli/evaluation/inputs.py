@@ -41,7 +41,7 @@ def open_real(
     """
     if _is_dataset(path):
         if ignore or ignore_masks:
-            raise UsageError(f"{path} is a dataset: what it leaves out was decided by dsd ingest; ingest it anew to change that")
+            raise UsageError(f"{path} is a dataset, and knows what it leaves out; run dsd ingest again to change that")
         return Dataset.open(path), []
     from dsdcli.data.gather import gather
     from dsdcli.data.ignored import doubt_corners, leave_out
@@ -147,11 +147,11 @@ def resample(dataset: Dataset, samples: Samples) -> tuple[Dataset, str]:
 
     ratio = length_ratio(samples.voxel_size, samples.voxel_unit, dataset.voxel_size, dataset.voxel_unit)
     if ratio is None:
-        raise UsageError("--resample needs the voxel sizes of both; dsd info shows them, and dsd ingest --voxel-size sets them")
+        raise UsageError("--resample needs the voxel sizes of both, and one is unknown; dsd info shows them")
     sizes = f"{dataset.voxel_size:g} {dataset.voxel_unit}", f"{samples.voxel_size:g} {samples.voxel_unit}"
     if ratio < 1 - _SAME:
         raise UsageError(
-            f"--resample cannot make the real images finer ({sizes[0]}) than they are, as the samples are ({sizes[1]}); "
+            f"--resample cannot make the real images ({sizes[0]}) as fine as the samples ({sizes[1]}); "
             "coarsen the samples instead"
         )
     parts = {
@@ -193,7 +193,7 @@ def _read_folder(path: Path, skip_bad: bool) -> tuple[list[Samples], list[str]]:
 def _translate(
     parts: Sequence[Samples], phases: tuple[Phase, ...], named: Sequence[tuple[str, int]], path: Path
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Indices of ``phases`` for the stacks of ``parts``, whose indices are of their own phases; and what was assumed."""
+    """The stacks of ``parts``, whose indices are of their own phases, as indices of ``phases``; what was assumed."""
     index_of = {phase.name: index for index, phase in enumerate(phases)}
     if not named and all(phase.name in index_of for part in parts for phase in part.phases):
         tables = [[index_of[phase.name] for phase in part.phases] for part in parts]
@@ -207,8 +207,8 @@ def _translate(
         index_by_label = {label: index for index, label in enumerate(found)}
         given = in_words([Phase(phase.name, label) for phase, label in zip(phases, found, strict=True)])
         assumed.append(
-            f"the labels of {path} are not those of the real images ({in_words(phases)}), so they are taken in the same "
-            f"order: {given}; if that is not so, say --phase NAME=LABEL"
+            f"the labels of {path} are not those of the real images ({in_words(phases)}), so they are taken in the "
+            f"same order: {given}; if that is not so, say --phase NAME=LABEL"
         )
     elif strange:
         raise DataError(

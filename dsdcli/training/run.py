@@ -28,7 +28,10 @@ from dsdcli.training.trainer import STATE, Report, Trainer
 MANIFEST = "train.json"
 LOG = "metrics.jsonl"
 SHEET_IMAGES = 8
+SHEET_VOXELS = 2**19  # of all of them, but one at least
 SPECTRUM_CROPS = 2000
+SPECTRUM_VOXELS = 2**23  # of all of them, but this many crops at least:
+FEWEST_CROPS = 64
 
 
 def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
@@ -41,7 +44,8 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
     if (fractions > 0).sum() < 2:
         raise DataError(f"{dataset.path}: the training images hold a single phase; there is nothing to learn")
     background = int(fractions.argmax())
-    crops = dataset.crops("train", SPECTRUM_CROPS, settings.size, np.random.default_rng(settings.seed))
+    number = min(SPECTRUM_CROPS, max(FEWEST_CROPS, SPECTRUM_VOXELS // int(np.prod(settings.size))))
+    crops = dataset.crops("train", number, settings.size, np.random.default_rng(settings.seed))
     carried = one_hot(torch.from_numpy(crops), tuple(np.delete(np.arange(len(fractions)), background).tolist()))
     return ModelConfig(
         phases=dataset.phases,
@@ -168,9 +172,10 @@ class Run:
     def sheet(self, trainer: Trainer) -> Path:
         """Draw a few samples with the counts of held-out crops, and write them as a PNG sheet."""
         size, config = trainer.settings.size, trainer.model.config
-        crops = trainer.dataset.crops("heldout", SHEET_IMAGES, size, np.random.default_rng(1))
+        number = max(1, min(SHEET_IMAGES, SHEET_VOXELS // int(np.prod(size))))
+        crops = trainer.dataset.crops("heldout", number, size, np.random.default_rng(1))
         totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
-        job = generate(trainer.average, totals, trainer.lattice, SamplerSettings(steps=8), 0, SHEET_IMAGES)
+        job = generate(trainer.average, totals, trainer.lattice, SamplerSettings(steps=8), 0, number)
         images = [decoded.image for state in job for _, decoded in state.finished]
         path = self.folder / f"sheet-{trainer.step:06d}.png"
         titles = ["real"] * len(crops) + ["generated"] * len(crops)

@@ -1,9 +1,17 @@
 """The settings of a training run, kept in its manifest so that it can be resumed and repeated."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from dsdcli.errors import UsageError
 from dsdcli.process.lattice import Boundary
+
+# Of each preset; ``voxels``: of the crops of one step together.
+RECIPES: dict[str, dict[str, Any]] = {
+    "tiny": {"steps": 12_000, "voxels": 2**16, "lr": 2e-3},
+    "small": {"steps": 20_000, "voxels": 2**17, "lr": 1e-3},
+    "base": {"steps": 50_000, "voxels": 2**17, "lr": 1e-3},
+}
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from dsdcli.training.loss import Walked, losses
 from dsdcli.training.settings import TrainSettings
 
 STATE = "state.safetensors"
-VALIDATION_CROPS = 256
-VALIDATION_BLOCK = 32  # walk together, whatever the batch, so that runs can be compared
+VALIDATION_CROPS = 256  # of 64x64, and as many voxels of larger ones
+VALIDATION_BLOCK = 32  # of them walk together, whatever the batch, so that runs can be compared
+VALIDATED = 64 * 64  # voxels
 FINAL_LR = 0.02  # of the peak
 WIDE = (2, 4)  # times as wide; the widest without holes, which would be lost in them
 
@@ -175,13 +176,15 @@ class Trainer:
         """Loss of the averaged weights on held-out crops, with the same crops, holes, doses and walks every time."""
         s = self.settings
         rng = np.random.default_rng(0)
-        crops = self.dataset.crops("heldout", VALIDATION_CROPS, s.size, rng)
+        larger = max(1, self.lattice.sites // VALIDATED)
+        number, block = max(VALIDATION_BLOCK // 2, VALIDATION_CROPS // larger), max(1, VALIDATION_BLOCK // larger)
+        crops = self.dataset.crops("heldout", number, s.size, rng)
         generator = torch.Generator(self.device).manual_seed(0)
         total = 0.0
-        for i in range(0, VALIDATION_CROPS, VALIDATION_BLOCK):
-            walked = self.walk(crops[i : i + VALIDATION_BLOCK], self.domains, rng, generator)
+        for i in range(0, number, block):
+            walked = self.walk(crops[i : i + block], self.domains, rng, generator)
             total += losses(self.average, walked).total.item() * len(walked.images)
-        return total / VALIDATION_CROPS
+        return total / number
 
     def save(self, folder: Path) -> None:
         """Write the full state for `restore`, in one atomic file."""

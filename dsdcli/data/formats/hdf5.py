@@ -56,16 +56,16 @@ def _choose(file: h5py.File, path: Path, inner: str | None) -> h5py.Dataset:
 
 
 def _voxel(attrs: h5py.AttributeManager) -> tuple[VoxelSize | None, float | None, tuple[str, ...]] | None:
-    """From ``voxel_size`` + ``voxel_unit``, or ``element_size_um`` as Fiji writes it (z, y, x): the size within a slice,
-    the distance of slices where it differs, and what is wrong with them."""
+    """From ``voxel_size`` + ``voxel_unit``, or ``element_size_um`` as Fiji writes it (z, y, x): the size within a
+    slice, the distance of slices where it differs, and what is wrong with them."""
     for key, unit in (("voxel_size", attrs.get("voxel_unit")), ("element_size_um", "um")):
         sizes = _numbers(attrs.get(key))
         name = unit_name(unit.decode() if isinstance(unit, bytes) else str(unit))
         if sizes and name and min(sizes) > 0:
             across = sizes[-1]
             if any(abs(side - across) > _SAME * across for side in sizes[-2:]):
-                text = f"pixels of {across:g} x {sizes[-2]:g} {name}: not square, so no voxel size is kept; resample them to squares"
-                return None, None, (text,)
+                text = f"pixels of {across:g} x {sizes[-2]:g} {name}: not square, so no voxel size is kept"
+                return None, None, (f"{text}; resample them to squares",)
             differs = len(sizes) > 2 and abs(sizes[-3] - across) > _SAME * across
             return VoxelSize(across, name, f"HDF5 attribute {key}"), sizes[-3] if differs else None, ()
     return None
