@@ -13,9 +13,9 @@ from dsdcli.errors import GateFailed, UsageError
 if TYPE_CHECKING:
     from dsdcli.data.dataset import Dataset
     from dsdcli.data.samples import Samples
+    from dsdcli.evaluation.cache import Cache
     from dsdcli.evaluation.evaluate import Evaluation
-    from dsdcli.evaluation.kept import Kept
-    from dsdcli.evaluation.work import Workers
+    from dsdcli.evaluation.workers import Workers
 
 
 def evaluate(
@@ -54,10 +54,10 @@ def evaluate(
 
         require_folder(report)
 
-    from dsdcli.evaluation.inputs import differences, read_stack
-    from dsdcli.evaluation.inputs import resample as give_voxels_of
-    from dsdcli.evaluation.kept import Kept
-    from dsdcli.evaluation.work import Workers
+    from dsdcli.evaluation.cache import Cache
+    from dsdcli.evaluation.workers import Workers
+    from dsdcli.pipeline.inputs import differences, read_stack
+    from dsdcli.pipeline.inputs import resample as give_voxels_of
 
     samples = samples or _newest_samples()
     if not samples.exists():
@@ -73,11 +73,11 @@ def evaluate(
         say(f"WARNING: {line}")
     workers = Workers(jobs, scheduler, _device(device))
     partial = Path(f"{samples.resolve().stem}.evaluate-partial.jsonl")
-    kept = Kept(partial, [phase.name for phase in dataset.phases])
-    if kept.found:
-        say(f"going on with what an earlier run left in {partial}: {kept.found} measured images")
+    cache = Cache(partial, [phase.name for phase in dataset.phases])
+    if cache.found:
+        say(f"going on with what an earlier run left in {partial}: {cache.found} measured images")
     try:
-        found = _run(stack, dataset, chosen, kept, not no_match, crops, seed, workers)
+        found = _run(stack, dataset, chosen, cache, not no_match, crops, seed, workers)
     except KeyboardInterrupt:
         if partial.exists():
             say(f"what was measured is kept in {partial}; the same command goes on from there")
@@ -88,13 +88,13 @@ def evaluate(
         say(f"WARNING: {line}")
     context = _context(samples, dataset, seed) | {"resampled": resampled, "input_warnings": warnings + unfair}
     if report is not None:
-        from dsdcli.evaluation.report import write_report
+        from dsdcli.view.report import write_report
 
         write_report(report, found, stack, dataset, context)
         say(f"report: {report}")
-    kept.discard()
+    cache.discard()
     if as_json:
-        from dsdcli.evaluation.table import as_json as to_json
+        from dsdcli.view.table import as_json as to_json
 
         emit_json(to_json(found, context))
     else:
@@ -149,7 +149,7 @@ def _check(gates: dict[str, float], found: "Evaluation") -> None:
 
 
 def _newest_samples() -> Path:
-    from dsdcli.discover import newest_samples
+    from dsdcli.pipeline.defaults import newest_samples
 
     path = newest_samples()
     if path is None:
@@ -159,7 +159,7 @@ def _newest_samples() -> Path:
 
 
 def _open_real(real: Path | None, samples: Path, ignore: list[int], masks: list[str]) -> "Dataset":
-    from dsdcli.evaluation.inputs import named_phases, open_real
+    from dsdcli.pipeline.inputs import named_phases, open_real
 
     named = named_phases(samples) if real else None
     dataset, remarks = open_real(real or _default_real(samples), named, ignore, masks)
@@ -171,7 +171,7 @@ def _open_real(real: Path | None, samples: Path, ignore: list[int], masks: list[
 def _default_real(samples: Path) -> Path:
     import json
 
-    from dsdcli.discover import newest_dataset
+    from dsdcli.pipeline.defaults import newest_dataset
 
     record = samples.with_suffix(".json")
     trained_on = None
@@ -198,7 +198,7 @@ def _run(
     stack: "Samples",
     dataset: "Dataset",
     metrics: tuple[str, ...],
-    kept: "Kept",
+    cache: "Cache",
     match: bool,
     crops: int | None,
     seed: int,
@@ -215,7 +215,7 @@ def _run(
             crops=crops,
             seed=seed,
             workers=workers,
-            kept=kept,
+            cache=cache,
             progress=lambda share, note: update(100 * share, f"({note})"),
         )
 
@@ -234,7 +234,7 @@ def _context(samples: Path, dataset: "Dataset", seed: int) -> dict[str, object]:
 
 
 def _show(found: "Evaluation", dataset: "Dataset") -> None:
-    from dsdcli.evaluation import table
+    from dsdcli.view import table
 
     say(table.summary(found))
     rows = [table.cells(row, len(found.size), dataset.voxel_size, dataset.voxel_unit) for row in found.rows]

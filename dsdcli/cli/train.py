@@ -60,10 +60,10 @@ def train(
 
     from dsdcli.data.dataset import Dataset
     from dsdcli.device import pick_device
-    from dsdcli.discover import newest_dataset, newest_run
+    from dsdcli.network.catalogue import find_model
     from dsdcli.network.checkpoint import load_model
-    from dsdcli.network.shipped import find_model
-    from dsdcli.training.choose import choose_settings
+    from dsdcli.pipeline.defaults import newest_dataset, newest_run
+    from dsdcli.training.recipes import choose_settings
     from dsdcli.training.run import Run, make_config
     from dsdcli.training.trainer import Trainer
 

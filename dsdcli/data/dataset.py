@@ -24,7 +24,7 @@ SPLITS = ("train", "heldout")
 
 
 @dataclass(frozen=True, eq=False)
-class Image:
+class LabelledImage:
     """Phase indices (uint8) of a 2D image ("YX"), a stack of independent 2D images ("TYX") or a volume ("ZYX").
 
     `dsdcli.data.phases.IGNORED` marks voxels that are left out: no crop holds one, and no fraction counts them.
@@ -59,8 +59,8 @@ class Dataset:
     slice_axes: str
     downsample: int
     provenance: dict[str, Any]
-    train: tuple[Image, ...]
-    heldout: tuple[Image, ...]
+    train: tuple[LabelledImage, ...]
+    heldout: tuple[LabelledImage, ...]
 
     @staticmethod
     def open(path: Path | str) -> "Dataset":
@@ -106,7 +106,7 @@ class Dataset:
                     )
                     stored.attrs["axes"] = image.axes
 
-    def images(self, split: str) -> tuple[Image, ...]:
+    def images(self, split: str) -> tuple[LabelledImage, ...]:
         """The images of ``split``, "train" or "heldout"."""
         if split not in SPLITS:
             raise UsageError(f"there is no split '{split}'; it is one of {', '.join(SPLITS)}")
@@ -194,7 +194,7 @@ class Dataset:
             known[split, size] = Places(views, all(image.whole for image in images), size)
         return known[split, size]
 
-    def _views(self, image: Image, ndim: int) -> list[np.ndarray]:
+    def _views(self, image: LabelledImage, ndim: int) -> list[np.ndarray]:
         """Views (N, *L) of an image whose items, N of them, have the dimension ``ndim`` of the crop."""
         if ndim == 3:
             return [image.array[None]] if image.axes == "ZYX" else []
@@ -245,7 +245,7 @@ def _read(path: Path, file: h5py.File) -> Dataset:
         raise DataError(f"{path} has format version {version}, this dsd reads {PLAIN} and {VERSION}; ingest again")
     phases = from_json(attrs["phases"])
     splits = {
-        split: tuple(Image(stored[...], str(stored.attrs["axes"])) for _, stored in sorted(file[split].items()))
+        split: tuple(LabelledImage(stored[...], str(stored.attrs["axes"])) for _, stored in sorted(file[split].items()))
         for split in SPLITS
     }
     for image in splits["train"] + splits["heldout"]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsdcli.data.dataset import Image
+from dsdcli.data.dataset import LabelledImage
 from dsdcli.data.formats import Raster, read_image
 from dsdcli.data.phases import IGNORED, count_labels, to_indices
 from dsdcli.errors import DataError, UsageError
@@ -21,7 +21,7 @@ _SHARED = 0.001  # share of a label within the field of view from which it is th
 class Labelled:
     """Images of labels, and for each of them which voxels are left out: bool arrays, or None for none."""
 
-    images: tuple[Image, ...]
+    images: tuple[LabelledImage, ...]
     ignored: tuple[np.ndarray | None, ...]
 
     def counts(self) -> dict[int, int]:
@@ -37,7 +37,7 @@ class Labelled:
         """How many are left out."""
         return sum(int(ignored.sum()) for ignored in self.ignored if ignored is not None)
 
-    def indices(self, index_of: dict[int, int]) -> list[Image]:
+    def indices(self, index_of: dict[int, int]) -> list[LabelledImage]:
         """The images as phase indices; ``index_of`` must know every label that is not left out."""
         found = []
         for image, ignored in zip(self.images, self.ignored, strict=True):
@@ -47,11 +47,13 @@ class Labelled:
             array = to_indices(image.array, table)
             if ignored is not None:
                 array[ignored] = IGNORED
-            found.append(Image(array, image.axes))
+            found.append(LabelledImage(array, image.axes))
         return found
 
 
-def leave_out(images: Sequence[Image], labels: Sequence[int], masks: Sequence[str]) -> tuple[Labelled, list[str]]:
+def leave_out(
+    images: Sequence[LabelledImage], labels: Sequence[int], masks: Sequence[str]
+) -> tuple[Labelled, list[str]]:
     """Find what is to be left out.
 
     Args:

@@ -14,9 +14,9 @@ from dsdcli.data.formats import Raster, read_folder, read_image
 from dsdcli.data.formats.tiff import left_in_tiff
 from dsdcli.data.hdf5 import new_hdf5
 from dsdcli.data.phases import MAX_LABELS, Phase, count_labels, from_json, to_indices, to_json, to_labels
-from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import atomic
+from dsdcli.view.sheet import write_sheet
 
 AUDIT = "dsd-audit"  # what the record beside a samples file says it is
 _IMAGEJ_BYTES = 2**31  # ImageJ's format stops at 4 GiB

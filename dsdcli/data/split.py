@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsdcli.data.dataset import Image
+from dsdcli.data.dataset import LabelledImage
 from dsdcli.data.fit import SIDES
 from dsdcli.data.fit import USUAL as CROPS
 from dsdcli.data.places import good_places
@@ -14,7 +14,7 @@ USUAL = 0.2  # share held out where that is large enough
 MOST = 1 / 3  # share held out so that crops fit
 
 
-def split(images: Sequence[Image], share: float) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
+def split(images: Sequence[LabelledImage], share: float) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
     """Split into a training and a held-out part.
 
     Of volumes the last slab along z is held out, of independent 2D images the last ones, of one single 2D image the
@@ -45,12 +45,14 @@ def split(images: Sequence[Image], share: float) -> tuple[tuple[Image, ...], tup
             kept = min(length, left)
             left -= kept
             cuts.append(kept * (len(image.array) if image.axes == "YX" else 1))
-    train = tuple(Image(i.array[:cut], i.axes) for i, cut in zip(images, cuts, strict=True) if cut)
-    heldout = tuple(Image(i.array[cut:], i.axes) for i, cut in zip(images, cuts, strict=True) if cut < len(i.array))
+    train = tuple(LabelledImage(i.array[:cut], i.axes) for i, cut in zip(images, cuts, strict=True) if cut)
+    heldout = tuple(
+        LabelledImage(i.array[cut:], i.axes) for i, cut in zip(images, cuts, strict=True) if cut < len(i.array)
+    )
     return train, heldout
 
 
-def split_to_fit(images: Sequence[Image]) -> tuple[tuple[Image, ...], tuple[Image, ...], str]:
+def split_to_fit(images: Sequence[LabelledImage]) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...], str]:
     """Split as `split` does, by a fifth, or by as much more, up to a third, as crops need that fit into both parts.
 
     Of a single 2D image crops of the usual side, or the largest below it, are to fit without left-out voxels, of a
@@ -89,7 +91,7 @@ def _rows(array: np.ndarray, side: int) -> int | None:
     return held if held <= MOST * length and rows[0] + side <= length - held else None
 
 
-def _items(images: Sequence[Image]) -> int:
+def _items(images: Sequence[LabelledImage]) -> int:
     return sum(len(image.array) if image.axes == "TYX" else 1 for image in images)
 
 
