@@ -20,6 +20,7 @@ from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range
 from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.trainer import STATE, Report, Trainer
 from dsdcli.view.sheet import write_sheet
