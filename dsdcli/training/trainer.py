@@ -24,7 +24,7 @@ from dsdcli.training.loss import Walked, losses
 from dsdcli.training.recipes import TrainSettings
 
 STATE = "state.safetensors"
-VALIDATION_CROPS = 256  # of 64x64, and as many voxels of larger ones
+VALIDATION_CROPS = 256  # of 64x64; of larger ones as many voxels, but half a block at least
 VALIDATION_BLOCK = 32  # of them walk together, whatever the batch, so that runs can be compared
 VALIDATED = 64 * 64  # voxels
 FINAL_LR = 0.02  # of the peak
