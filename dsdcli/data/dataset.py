@@ -120,7 +120,7 @@ class Dataset:
         for split in SPLITS:
             for image in self.images(split):
                 digest.update(json.dumps([split, image.axes, image.array.shape]).encode())
-                digest.update(np.ascontiguousarray(image.array))
+                digest.update(np.ascontiguousarray(image.array).data)
         return digest.hexdigest()
 
     def counts(self, split: str | None = None) -> np.ndarray:
@@ -169,7 +169,7 @@ class Dataset:
         out = np.empty((n, *size), np.uint8)
         if augment:
             signs = (1 - 2 * rng.integers(2, size=(n, len(size)))).tolist()
-            orders = _equal_side_orders(size) if self.slice_axes == "zyx" else [tuple(range(len(size)))]
+            orders = equal_side_orders(size) if self.slice_axes == "zyx" else [tuple(range(len(size)))]
             order_of = rng.integers(len(orders), size=n).tolist()
         for i, crop in enumerate(map(places.crop, flat.tolist())):
             if augment:
@@ -190,11 +190,11 @@ class Dataset:
         known = self._known_places
         if (split, size) not in known:
             images = self.images(split)
-            views = [view for image in images for view in self._views(image, len(size))]
+            views = [view for image in images for view in self.views(image, len(size))]
             known[split, size] = Places(views, all(image.whole for image in images), size)
         return known[split, size]
 
-    def _views(self, image: LabelledImage, ndim: int) -> list[np.ndarray]:
+    def views(self, image: LabelledImage, ndim: int) -> list[np.ndarray]:
         """Views (N, *L) of an image whose items, N of them, have the dimension ``ndim`` of the crop."""
         if ndim == 3:
             return [image.array[None]] if image.axes == "ZYX" else []
@@ -210,14 +210,14 @@ class Dataset:
         wanted = "x".join(map(str, size))
         if not views:
             if self.images(split):
-                fix = "use a size with two sides, or, if the images are slices of a volume, dsd ingest with --axes z"
+                fix = "use a size with two sides, or, if the images are slices of a volume, dsd ingest with `axes='z'`"
                 return f"crops of {wanted} need a volume, but {self.path} holds independent 2D images; {fix}"
-            return f"{self.path} has no {split} images; run dsd ingest again with another --holdout"
+            return f"{self.path} has no {split} images; run dsd ingest again with another `holdout`"
         found = ", ".join(sorted({"x".join(map(str, view.shape[1:])) for view in views}))
         without = "" if all(image.whole for image in self.images(split)) else " without a left-out voxel"
         return (
             f"crops of {wanted}{without} do not fit into the {split} images of {self.path} ({found}); use a smaller "
-            "--size, or run dsd ingest again with a smaller --downsample or another --holdout"
+            "`size`, or run dsd ingest again with a smaller `downsample` or another `holdout`"
         )
 
 
@@ -230,10 +230,10 @@ def is_dataset(path: Path) -> bool:
         return False
 
 
-def _equal_side_orders(size: tuple[int, ...]) -> list[tuple[int, ...]]:
+def equal_side_orders(size: Sequence[int]) -> list[tuple[int, ...]]:
     """The permutations of axes that leave the shape ``size`` as it is."""
     orders = itertools.permutations(range(len(size)))
-    return [order for order in orders if tuple(size[axis] for axis in order) == size]
+    return [order for order in orders if tuple(size[axis] for axis in order) == tuple(size)]
 
 
 def _read(path: Path, file: h5py.File) -> Dataset:

@@ -75,7 +75,7 @@ def leave_out(
         for label in labels:
             if label not in existing:
                 listed = ", ".join(map(str, sorted(existing)[:16]))
-                raise UsageError(f"--ignore {label}: no voxel has the label {label}; the labels are {listed}")
+                raise UsageError(f"`ignore={label}`: no voxel has the label {label}; the labels are {listed}")
         found = [np.isin(image.array, labels) for image in images]
     doubts: list[str] = []
     for file in masks:
@@ -90,7 +90,7 @@ def leave_out(
             before = found[number]
             found[number] = np.broadcast_to(marked, shape).copy() if before is None else before | marked
     if all(ignored is not None and ignored.all() for ignored in found):
-        raise UsageError("--ignore and --ignore-mask leave out every voxel; nothing is left")
+        raise UsageError("`ignore` and `ignore_masks` leave out every voxel; nothing is left")
     return Labelled(tuple(images), tuple(i if i is not None and i.any() else None for i in found)), doubts
 
 
@@ -136,9 +136,9 @@ def doubt_corners(labelled: Labelled) -> list[str]:
     label, share = found.pop(), inside / voxels
     if share > 1 - 1 / _SMALLEST:  # nearly the whole image is of this label
         return []
-    fix = f"--ignore {label}"
+    fix = f"`ignore={label}`"
     if share > _SHARED:
-        fix = f"--ignore-mask FILE (an image of one slice, not 0 there), since label {label} occurs inside as well"
+        fix = f"`ignore_masks=FILE` (an image of one slice, not 0 there), since label {label} occurs inside as well"
     return [
         f"label {label} fills all corners outside a disk: if that is the edge of the field of view, it counts as a "
         f"phase now; leave it out by {fix}"

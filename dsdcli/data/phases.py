@@ -65,12 +65,12 @@ def relabel(phases: Sequence[Phase], named: Sequence[tuple[str, int]]) -> tuple[
     for name, label in named:
         find_phase(phases, name)
         if name in given:
-            raise UsageError(f"--phase names '{name}' twice; here every phase has one label")
+            raise UsageError(f"`phases` names '{name}' twice; here every phase has one label")
         given[name] = label
     changed = tuple(Phase(phase.name, given.get(phase.name, phase.label)) for phase in phases)
     if len({phase.label for phase in changed}) < len(changed):
         raise UsageError(
-            f"two phases have the same label ({in_words(changed)}); give --phase NAME=LABEL for each phase"
+            f"two phases have the same label ({in_words(changed)}); give " + "`phases={'NAME': LABEL}` for each phase"
         )
     return changed
 
@@ -116,16 +116,16 @@ def choose_phases(
         if not name or set(name) & set("=, \t\n"):
             raise UsageError(f"'{name}' cannot name a phase: leave out '=', commas and spaces")
         if label not in labels:
-            raise UsageError(f"--phase {name}={label}: no voxel has the label {label}; the labels are {listed}")
+            raise UsageError(f"`phases={{{name!r}: {label}}}`: no voxel has the label {label}; the labels are {listed}")
     if pore is not None:
         if pore not in labels:
-            raise UsageError(f"--pore {pore}: no voxel has the label {pore}; the labels are {listed}")
+            raise UsageError(f"`pore={pore}`: no voxel has the label {pore}; the labels are {listed}")
         if any(name == "pore" for name, _ in named) and ("pore", pore) not in named:
-            raise UsageError(f"--pore {pore} and --phase name different labels 'pore'; leave one out")
+            raise UsageError(f"`pore={pore}` and `phases` name different labels 'pore'; leave one out")
     if len(labels) > MAX_LABELS and not named:
         raise DataError(
             f"found {len(labels)} different values ({labels[0]} to {labels[-1]}): this looks like an unsegmented "
-            f"greyscale image or numbered grains; segment it into phases first, or name every label with --phase"
+            f"greyscale image or numbered grains; segment it into phases first, or name every label with `phases`"
         )
     if len(labels) < 2:
         raise DataError(
@@ -137,8 +137,8 @@ def choose_phases(
     else:
         if pore is None:
             remarks.append(
-                f"pore = label {labels[0]}, the smallest, by convention; if that is not so, say --pore LABEL "
-                "or name every phase with --phase NAME=LABEL"
+                f"pore = label {labels[0]}, the smallest, by convention; if that is not so, say `pore=LABEL` "
+                "or name every phase with `phases={'NAME': LABEL}`"
             )
         pore = labels[0] if pore is None else pore
         others = [label for label in labels if label != pore]
@@ -150,7 +150,7 @@ def choose_phases(
     unnamed = [str(label) for label in labels if label not in owner]
     if unnamed:
         raise DataError(
-            f"no name was given for the labels {', '.join(unnamed)}; name every label with --phase NAME=LABEL "
+            f"no name was given for the labels {', '.join(unnamed)}; name every label with `phases={'NAME': LABEL}` "
             "(repeat a name to merge labels)"
         )
     first_label: dict[str, int] = {}
@@ -180,7 +180,7 @@ def doubt_polarity(voxels: Mapping[int, int], pore: int) -> str | None:
     doubt = f"with label {pore} as the pore the porosity is {share:.2f}, with label {other} it would be {1 - share:.2f}"
     if set(voxels) == {0, 1}:
         doubt += "; in arrays of true and false true (1) often means pore, as in porespy"
-    return f"{doubt}: say --pore {other} if that is right"
+    return f"{doubt}: say `pore={other}` if that is right"
 
 
 def to_indices(array: np.ndarray, index_of: dict[int, int]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsdcli.errors import UsageError
@@ -105,3 +106,8 @@ def _in_name(name: str) -> list[VoxelSize]:
         if size.value > 0 and size not in found:
             found.append(size)
     return found
+
+
+def sides(shape: Sequence[int]) -> str:
+    """(320, 400, 400) as 320x400x400."""
+    return "x".join(map(str, shape))

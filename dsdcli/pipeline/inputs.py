@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.dataset import FORMAT, Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
+from dsdcli.data.downsample import coarsen
+from dsdcli.data.formats import natural_order
+from dsdcli.data.ignored import doubt_corners, leave_out
 from dsdcli.data.phases import Phase, choose_phases, doubt_polarity, in_words, relabel
 from dsdcli.data.samples import Samples, read_samples
-from dsdcli.data.voxel import differ, length_ratio
+from dsdcli.data.sources import gather
+from dsdcli.data.split import split
+from dsdcli.data.voxel import differ, length_ratio, sides
 from dsdcli.errors import DataError, DsdError, UsageError
 
 _NO_IMAGES = (".json", ".txt", ".csv", ".md", ".html", ".log")
+_NAMED = "`phases={'NAME': LABEL}`"
 _SAME = 0.01  # relative difference of voxel sizes that counts as none
 
 
@@ -43,15 +49,12 @@ def open_real(
         if ignore or ignore_masks:
             raise UsageError(f"{path} is a dataset, and knows what it leaves out; run dsd ingest again to change that")
         return Dataset.open(path), []
-    from dsdcli.data.ignored import doubt_corners, leave_out
-    from dsdcli.data.sources import gather
-    from dsdcli.data.split import split
-
-    gathered = gather([str(path)], None, None, None, None)
+    remarks: list[str] = []
+    gathered = gather([str(path)])
     labelled, doubts = leave_out(gathered.images, ignore, ignore_masks)
     voxels = labelled.counts()
     if phases and set(voxels) <= {phase.label for phase in phases}:
-        index_of, remarks = {phase.label: index for index, phase in enumerate(phases)}, []
+        index_of = {phase.label: index for index, phase in enumerate(phases)}
     else:
         phases, index_of, remarks = choose_phases(voxels)
         remarks += filter(None, [doubt_polarity(voxels, min(voxels))])
@@ -131,27 +134,25 @@ def differences(samples: Samples, dataset: Dataset) -> tuple[list[str], list[str
         if not differ(*sizes):
             notes.append(text)
         elif ratio > 1:
-            warnings.append(f"{text}; --resample gives the real images the voxels of the samples")
+            warnings.append(f"{text}; `resample=True` gives the real images the voxels of the samples")
         else:
             warnings.append(f"{text}; coarsen the samples to the voxels of the real images")
     return notes, warnings
 
 
-def resample(dataset: Dataset, samples: Samples) -> tuple[Dataset, str]:
+def with_voxels_of(samples: Samples, dataset: Dataset) -> tuple[Dataset, str]:
     """The real images as the coarser voxels of the samples would show them, and that it was done, in words.
 
     Raises:
         UsageError: a voxel size is unknown, or the samples are the finer ones.
     """
-    from dsdcli.data.downsample import coarsen
-
     ratio = length_ratio(samples.voxel_size, samples.voxel_unit, dataset.voxel_size, dataset.voxel_unit)
     if ratio is None:
-        raise UsageError("--resample needs the voxel sizes of both, and one is unknown; dsd info shows them")
+        raise UsageError("`resample=True` needs the voxel sizes of both, and one is unknown; dsd info shows them")
     sizes = f"{dataset.voxel_size:g} {dataset.voxel_unit}", f"{samples.voxel_size:g} {samples.voxel_unit}"
     if ratio < 1 - _SAME:
         raise UsageError(
-            f"--resample cannot make the real images ({sizes[0]}) as fine as the samples ({sizes[1]}); "
+            f"`resample=True` cannot make the real images ({sizes[0]}) as fine as the samples ({sizes[1]}); "
             "coarsen the samples instead"
         )
     parts = {
@@ -166,8 +167,6 @@ def resample(dataset: Dataset, samples: Samples) -> tuple[Dataset, str]:
 
 def _read_folder(path: Path, skip_bad: bool) -> tuple[list[Samples], list[str]]:
     """The images of a folder, and warnings of those left out."""
-    from dsdcli.data.formats import natural_order
-
     files = [file for file in path.iterdir() if file.suffix.lower() not in _NO_IMAGES and not file.name.startswith(".")]
     good: list[tuple[Path, Samples]] = []
     bad: list[str] = []
@@ -177,9 +176,9 @@ def _read_folder(path: Path, skip_bad: bool) -> tuple[list[Samples], list[str]]:
         except DsdError as error:
             bad.append(str(error) if str(file) in str(error) else f"{file}: {error}")
     shapes = [samples.stack.shape[1:] for _, samples in good]
-    usual = max(shapes, key=shapes.count, default=None)
+    usual = max(shapes, key=shapes.count, default=())
     bad += [
-        f"{file} is of size {_sides(shape)}, most are of size {_sides(usual)}"
+        f"{file} is of size {sides(shape)}, most are of size {sides(usual)}"
         for (file, _), shape in zip(good, shapes, strict=True)
         if shape != usual
     ]
@@ -188,7 +187,7 @@ def _read_folder(path: Path, skip_bad: bool) -> tuple[list[Samples], list[str]]:
         raise DataError(f"the folder {path} holds no image that can be read{': ' + bad[0] if bad else ''}")
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise DataError(f"{bad[0]}{more}; mend or remove it, or leave such images out with --skip-bad")
+        raise DataError(f"{bad[0]}{more}; mend or remove it, or leave such images out with `skip_bad=True`")
     return [samples for _, samples in good], [f"left out: {line}" for line in bad]
 
 
@@ -210,12 +209,12 @@ def _translate(
         given = in_words([Phase(phase.name, label) for phase, label in zip(phases, found, strict=True)])
         assumed.append(
             f"the labels of {path} are not those of the real images ({in_words(phases)}), so they are taken in the "
-            f"same order: {given}; if that is not so, say --phase NAME=LABEL"
+            f"same order: {given}; if that is not so, say " + _NAMED
         )
     elif strange:
         raise DataError(
             f"{path} holds labels that belong to no phase: {', '.join(strange[:16])}; the phases are "
-            f"{in_words(expected)}; name the labels of the samples by --phase NAME=LABEL"
+            f"{in_words(expected)}; name the labels of the samples by " + _NAMED
         )
     tables = [[index_by_label.get(phase.label, 0) for phase in part.phases] for part in parts]  # 0: does not occur
     return [np.array(t, np.uint8)[part.stack] for t, part in zip(tables, parts, strict=True)], assumed
@@ -224,16 +223,5 @@ def _translate(
 def _is_dataset(path: Path) -> bool:
     if not path.exists():
         raise UsageError(f"there is no file {path} to compare with; make a dataset with: dsd ingest IMAGE")
-    if path.is_dir():
-        return False
-    import h5py
-
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return file.attrs.get("format") == FORMAT
-    except OSError:
-        return path.name.endswith(".dsd.h5")  # damaged: let the reader of datasets say so
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+    # A damaged file of that name is one as well: the reader of datasets says what is wrong with it.
+    return path.is_file() and (is_dataset(path) or path.name.endswith(".dsd.h5"))

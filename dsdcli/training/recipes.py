@@ -41,6 +41,7 @@ class TrainSettings:
         ema: decay of the averaged weights, the ones that are used.
         precision: arithmetic of the network; bfloat16 means autocast with float32 weights.
         holes: share of the crops that walk in a hole instead of whole, so that one model generates and in-paints.
+        known: share of the whole crops of which some voxels are known, so that the model honours data as well.
         large: share of the steps that take crops two or four times as wide, as many voxels in all, so that the network
             sees sites far from every wall, and surroundings unlike the mean of the image, as in samples larger than
             the crops; only those for which the images and the batch are large enough.
@@ -60,6 +61,7 @@ class TrainSettings:
     warmup: int = 100
     dose_min: float = 0.01
     holes: float = 0.5
+    known: float = 0.25
     large: float = 0.4
     validate_every: int = 500
 
@@ -125,11 +127,11 @@ def choose_side(dataset: Dataset, ndim: int, gpu: bool) -> tuple[int, list[str]]
     fits = [side for side in fitting_sides(dataset, ndim) if side <= LARGEST[ndim, gpu]]
     if not fits:
         least, side = "x".join([str(SIDES[0])] * ndim), largest_side(dataset, ndim)
-        small = "x".join([str(side)] * ndim)
-        fix = f"give --size {small}, the largest that fits, or better a larger image" if side else "take a larger image"
+        small = f"`size={(side,) * ndim}`"
+        fix = f"give {small}, the largest that fits, or better a larger image" if side else "take a larger image"
         raise DataError(
             f"crops of {least}, the smallest by default, do not fit into both the training and the held-out part of "
-            f"{dataset.path}; {fix}, or run dsd ingest again with another --holdout or a smaller --downsample"
+            f"{dataset.path}; {fix}, or run dsd ingest again with another `holdout` or a smaller `downsample`"
         )
     roomy = [side for side in fits if 2 * side <= _shortest(dataset, ndim)] or fits[:1]
     reach = structure_reach(dataset, fits[-1], ndim)
@@ -140,7 +142,7 @@ def choose_side(dataset: Dataset, ndim: int, gpu: bool) -> tuple[int, list[str]]
     small = side == roomy[-1] < LARGEST[ndim, gpu]
     return side, [
         f"structure reaches {reach} voxels, and crops of {side} are less than {STRUCTURES} times as wide: what is "
-        f"longer than a crop is not learned; {'a larger image' if small else 'dsd ingest --downsample'} helps"
+        f"longer than a crop is not learned; {'a larger image' if small else '`downsample` of dsd ingest'} helps"
     ]
 
 
