@@ -18,6 +18,7 @@ _SPELLED = {
     "fractions": "fraction",
     "gates": "gate",
     "masks": "mask",
+    "ignore_masks": "ignore-mask",
     "max_seconds": "max-time",
     "phases": "phase",
     "plane": "slice",

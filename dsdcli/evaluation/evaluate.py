@@ -8,7 +8,7 @@ import numpy as np
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError
 from dsdcli.evaluation.cache import Cache
-from dsdcli.evaluation.compare import Ensemble, Row, compare
+from dsdcli.evaluation.compare import Ensemble, Row, alike, compare
 from dsdcli.evaluation.crops import RealCrops, fractions, matched_crops, random_crops
 from dsdcli.evaluation.metrics import ALL, Vectors
 from dsdcli.evaluation.novelty import Novelty, diversity, memorisation
@@ -56,6 +56,7 @@ class Evaluation:
     residual_heldout: float | None
     residual_train: float | None
     remarks: list[str]
+    warnings: list[str]
     stacks: tuple[np.ndarray, np.ndarray, np.ndarray]
     ensembles: tuple[Ensemble, Ensemble, Ensemble]
 
@@ -131,6 +132,7 @@ def evaluate(
         residual_heldout=ensembles["heldout"].residual,
         residual_train=ensembles["train"].residual,
         remarks=_remarks(stack, vectors),
+        warnings=_unmatched(stacks, names) if match else [],
         stacks=stacks,
         ensembles=(generated, heldout, train),
     )
@@ -162,6 +164,22 @@ def _fractions(stack: np.ndarray, dataset: Dataset, n: int, rng: np.random.Gener
         [Spread(float(v.mean()), float(v.std()), float(v.min()), float(v.max())) for v in values.T] for values in found
     ]
     return [Fractions(name, *of_phase) for name, *of_phase in zip(names, *spreads, strict=True)]
+
+
+def _unmatched(stacks: tuple[np.ndarray, np.ndarray, np.ndarray], names: Sequence[str]) -> list[str]:
+    """A warning for each phase of which no real crops have as much as the samples."""
+    found = [fractions(stack, len(names)) for stack in stacks]
+    warnings = []
+    for index, name in enumerate(names):
+        samples, *real = (values[:, index] for values in found)
+        for part, crops in zip(("held-out", "training"), real, strict=True):
+            if not alike(samples, crops):
+                warnings.append(
+                    f"the volume fraction of {name} could not be matched: {samples.mean():.3f} in the samples, "
+                    f"{crops.mean():.3f} in the most similar {part} crops; so all other rows compare unlike materials"
+                )
+                break
+    return warnings
 
 
 def _remarks(stack: np.ndarray, vectors: Sequence[Vectors]) -> list[str]:
