@@ -17,7 +17,7 @@ def relative_diffusivity(through: np.ndarray, axis: int, device: str = "cpu") ->
     which is stationary at the solution.
 
     Args:
-        through: bool (*L), from `through_clusters`.
+        through: bool (*L), from `dsdcli.flow.clusters.through_clusters`.
         axis: direction of the flux.
         device: "cpu", or a CUDA device, on which taufactor solves to about 1e-4.
 
