@@ -1,9 +1,18 @@
 """Flow through pores: known answers, symmetries, and what does not flow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.phases import Phase
 from dsdcli.errors import UsageError
+from dsdcli.evaluation.evaluate import evaluate
+from dsdcli.evaluation.measures.curvature import mean_curvature_density
+from dsdcli.evaluation.measures.network import pore_network
+from dsdcli.evaluation.metrics import every_metric, measure
+from dsdcli.evaluation.slices import cut_slices, needs_slices
 from dsdcli.flow.clusters import endless_clusters, through_clusters
 from dsdcli.flow.links import find_links
 from dsdcli.flow.permeability import permeability
@@ -140,3 +149,58 @@ def test_what_is_no_image_and_no_ends_is_refused():
         permeability(np.ones((4, 4), bool), 0, "closed")
     with pytest.raises(UsageError, match="not 1"):
         permeability(np.ones(4, bool), 0)
+
+
+def ball(side: int, radius: float) -> np.ndarray:
+    return ((np.indices((side,) * 3) - (side - 1) / 2) ** 2).sum(0) < radius**2
+
+
+def test_mean_curvature_of_a_ball_and_of_what_surrounds_it():
+    image = ball(30, 9)
+    inside = 29**3  # about as many places as there are for the smallest shapes
+    assert mean_curvature_density(image) * inside == pytest.approx(4 * np.pi * 9, rel=0.03)
+    assert mean_curvature_density(~image) == pytest.approx(-mean_curvature_density(image))
+    assert mean_curvature_density(np.ones((5, 6, 7), bool)) == 0
+
+
+def test_a_chain_of_three_chambers_has_two_throats():
+    pores = np.zeros((40, 14, 14), bool)
+    for middle in (7, 20, 33):
+        z, y, x = np.indices(pores.shape)
+        pores |= (z - middle) ** 2 + (y - 7) ** 2 + (x - 7) ** 2 < 5.5**2
+    pores[7:33, 6:9, 6:9] = True
+    neighbours, throats = pore_network(pores)
+    assert neighbours[:4].tolist() == [0, 2, 1, 0]
+    assert throats.sum() == throats[1:4].sum() == 2
+    assert pore_network(np.ones((6, 6, 6), bool))[0].sum() == 0
+
+
+def test_permeability_is_in_all_for_volumes_and_on_demand_for_images():
+    assert "permeability" in every_metric(3)
+    assert "permeability" not in every_metric(2)
+    names, image = ("grain", "pore"), (blobs((9, 10, 11), [0.4], 1) > 0).astype(np.uint8)
+    found = measure(image, names, ["permeability", "mean-curvature", "coordination"])
+    expected = [permeability(image == 1, axis).permeability for axis in range(3)]
+    assert [found["permeability", f"pore {axis}"][0] for axis in "zyx"] == expected
+    assert found["mean-curvature", "pore"][0] == pytest.approx(-found["mean-curvature", "grain"][0])
+    assert set(measure(image[0], names, ["permeability"])) == {("permeability", "pore y"), ("permeability", "pore x")}
+
+
+def test_volumes_beside_images_are_cut_in_three_orientations(tmp_path):
+    volumes = np.stack([blobs((16, 16, 16), [0.4], seed) for seed in range(2)])
+    images = [blobs((20, 24, 24), [0.4], seed) for seed in (5, 6)]
+    two = (Phase("pore", 0), Phase("grain", 1))
+    train, heldout = ((LabelledImage(image, "TYX"),) for image in images)
+    flat = Dataset(tmp_path / "a.dsd.h5", two, None, None, "t", 1, {}, train, heldout)
+    assert needs_slices(volumes, flat)
+    slices = cut_slices(volumes)
+    assert slices.shape == (24, 16, 16)
+    assert np.array_equal(slices[0], volumes[0, 2])
+    assert np.array_equal(slices[8], volumes[0, :, 2])
+    assert np.array_equal(slices[23], volumes[1, :, :, 14])
+    found = evaluate(volumes, flat, metrics=("interface",), crops=24)
+    assert "4 slices of each of 2 volumes" in found.remarks[0]
+    assert "across z" in found.remarks[1]
+    deep = replace(flat, train=(LabelledImage(images[0], "ZYX"),), heldout=(LabelledImage(images[1], "ZYX"),))
+    assert not needs_slices(volumes, deep)
+    assert "only 1 boxes of 16x16x16" in evaluate(volumes, deep, metrics=("interface",), crops=8).remarks[0]

@@ -46,8 +46,9 @@ class Lattice:
         """Matrix (Q, Q), symmetric: one collision without force, after which every population is turned round.
 
         What is even under reversal relaxes towards the density at a rate set by the viscosity, what is odd towards the
-        momentum at the rate for which the product of the two relaxation times, each less 1/2, is ``magic`` (Ginzburg,
-        Verhaeghe, d'Humieres, Commun. Comput. Phys. 3, 2008: on it alone depends where a wall is felt). There is no quadratic term: the flow is Stokes flow, whatever the force.
+        momentum at the rate for which the product of the two relaxation times, each less 1/2, is ``magic``: on it alone
+        depends where a wall is felt (Ginzburg, Verhaeghe, d'Humieres, Commun. Comput. Phys. 3, 2008). There is no
+        quadratic term: the flow is Stokes flow, whatever the force.
         """
         turn = np.eye(len(self.weights))[self.find(-self.velocities)]
         one = np.eye(len(self.weights))
