@@ -17,7 +17,7 @@ from dsdcli.errors import UsageError
 from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.evaluate import Evaluation
 from dsdcli.evaluation.evaluate import evaluate as compare
-from dsdcli.evaluation.metrics import ALL, FAST, METRICS
+from dsdcli.evaluation.metrics import FAST, METRICS, VOLUME_ALL
 from dsdcli.evaluation.workers import Workers
 from dsdcli.files import require_folder
 from dsdcli.pipeline.defaults import newest_dataset, newest_samples
@@ -148,7 +148,7 @@ def evaluate(
         found = compare(
             stack.stack,
             dataset,
-            metrics=chosen,
+            metrics=None if metrics == "all" else chosen,  # which "all" are is known once the samples are
             match=match,
             crops=crops,
             seed=seed,
@@ -191,7 +191,7 @@ def choose_metrics(metrics: str | Sequence[str]) -> tuple[str, ...]:
         UsageError: there is no such metric.
     """
     if metrics in ("all", "fast"):
-        return ALL if metrics == "all" else FAST
+        return VOLUME_ALL if metrics == "all" else FAST
     texts = metrics.split(",") if isinstance(metrics, str) else metrics
     names = tuple(name.strip() for name in texts if name.strip())
     strange = [name for name in names if name not in METRICS]
