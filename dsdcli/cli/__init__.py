@@ -7,6 +7,7 @@ import typer
 
 from dsdcli import __version__
 from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, train
+from dsdcli.cli.options import as_options
 from dsdcli.errors import DsdError
 
 # Typer imports click or carries a copy of it, by version; its class for errors on the command line is reached from here.
@@ -61,6 +62,6 @@ def main() -> None:
     except BrokenPipeError:
         code = 0
     except DsdError as error:
-        print(f"dsd: error: {error}", file=sys.stderr)
+        print(f"dsd: error: {as_options(str(error))}", file=sys.stderr)
         code = error.exit_code
     sys.exit(code or 0)

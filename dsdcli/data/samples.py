@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,10 @@ import tifffile
 
 from dsdcli.data.formats import Raster, read_folder, read_image
 from dsdcli.data.formats.tiff import left_in_tiff
-from dsdcli.data.hdf5 import new_hdf5
-from dsdcli.data.phases import Phase, count_labels, from_json, to_indices, to_json, to_labels
+from dsdcli.data.phases import Phase, count_labels, from_json, to_indices, to_labels
+from dsdcli.data.sink import open_sink
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import atomic
-from dsdcli.view.sheet import write_sheet
 
 AUDIT = "dsd-audit"  # what the record beside a samples file says it is
 _IMAGEJ_BYTES = 2**31  # ImageJ's format stops at 4 GiB
@@ -24,13 +24,46 @@ _IMAGEJ_BYTES = 2**31  # ImageJ's format stops at 4 GiB
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """``stack``: phase indices uint8 (n, *L); ``audit``: the record written with the samples, if it was found."""
+    """Segmented images of one size; ``numpy.asarray`` gives their labels (n, *L).
+
+    Attributes:
+        stack: phase indices uint8 (n, *L).
+        audit: the record made with the samples, if there is one.
+    """
 
     stack: np.ndarray
     phases: tuple[Phase, ...]
     voxel_size: float | None
     voxel_unit: str | None
     audit: dict[str, Any] | None
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("the labels are made when they are asked for: they are always a copy")
+        labels = to_labels(self.stack, self.phases)
+        return labels if dtype is None else labels.astype(dtype)
+
+    def as_phases(self, phases: Sequence[Phase]) -> "Samples":
+        """The same images as indices of other phases, matched by name where all names are there, else by label.
+
+        Raises:
+            DataError: labels that belong to no phase.
+        """
+        stack, used = _indices("the samples", to_labels(self.stack, self.phases), self.phases, tuple(phases))
+        return Samples(stack, used, self.voxel_size, self.voxel_unit, self.audit)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Voxels of each phase in each sample, int64 (n, K)."""
+        return np.stack([np.bincount(image.ravel(), minlength=len(self.phases)) for image in self.stack])
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Volume fraction of each phase in each sample, (n, K)."""
+        return self.counts / self.counts.sum(1, keepdims=True)
 
 
 def check_samples_name(path: Path | str) -> None:
@@ -54,7 +87,7 @@ def write_samples(
     """Write ``stack`` in the format that the extension of ``path`` names, all or nothing.
 
     ``.tif`` ImageJ TIFF, axes TYX or TZYX (OME-TIFF where ImageJ's format cannot hold the labels or the size);
-    ``.h5`` dataset ``/samples``; ``.npy`` bare labels; ``.png`` a contact sheet for the eye.
+    ``.h5`` dataset ``/samples``; ``.npy`` bare labels.
 
     Args:
         path: the file.
@@ -105,6 +138,16 @@ def read_samples(path: Path | str, phases: Sequence[Phase] | None = None) -> Sam
     return Samples(stack, used, float(size) if size else None, about.get("voxel_unit"), audit)
 
 
+def samples_of(labels: np.ndarray, phases: Sequence[Phase] | None = None) -> Samples:
+    """Samples from an array of labels (n, *L); ``phases`` as in `read_samples`.
+
+    Raises:
+        DataError: labels that belong to no phase.
+    """
+    stack, used = _indices("the array", labels, None, tuple(phases) if phases else None)
+    return Samples(stack, used, None, None, None)
+
+
 def is_samples(path: Path) -> bool:
     """Whether `write_samples` made this file (for .npy, which cannot tell: whether an audit record lies beside it)."""
     try:
@@ -119,7 +162,7 @@ def is_samples(path: Path) -> bool:
 
 
 def _indices(
-    path: Path, labels: np.ndarray, own: tuple[Phase, ...] | None, wanted: tuple[Phase, ...] | None
+    source: Path | str, labels: np.ndarray, own: tuple[Phase, ...] | None, wanted: tuple[Phase, ...] | None
 ) -> tuple[np.ndarray, tuple[Phase, ...]]:
     found = count_labels(labels)
     used = wanted or own or tuple(Phase(f"phase{label}", label) for label in found)
@@ -131,7 +174,7 @@ def _indices(
     if strange:
         known = ", ".join(f"{phase.name}={phase.label}" for phase in used)
         raise DataError(
-            f"{path} holds labels that belong to no phase: {', '.join(strange[:16])}; the phases are {known}"
+            f"{source} holds labels that belong to no phase: {', '.join(strange[:16])}; the phases are {known}"
         )
     return to_indices(labels, table), used
 
@@ -171,37 +214,20 @@ def _write_tif(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: di
             )
 
 
-def _write_h5(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
-    labels = to_labels(stack, phases)
-    with new_hdf5(path) as file:
-        samples = file.create_dataset(
-            "samples", data=labels, chunks=(1, *stack.shape[1:]), compression="gzip", compression_opts=4, shuffle=True
-        )
-        samples.attrs.update(axes="TYX" if stack.ndim == 3 else "TZYX", phases=to_json(phases))
-        if about["voxel_size"]:
-            samples.attrs.update(voxel_size=about["voxel_size"], voxel_unit=about["voxel_unit"])
-        if about["extra"] is not None:  # a dataset, since attributes may not exceed 64 kB
-            file["extra"] = json.dumps(about["extra"])
-
-
-def _write_npy(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
-    with atomic(path) as temporary:
-        np.save(temporary, to_labels(stack, phases))
-
-
-def _write_png(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
-    write_sheet(path, stack, phases)
+def _write_growing(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
+    with open_sink(path, stack.shape, phases, about) as put:
+        for number, image in enumerate(stack):
+            put(number, image)
 
 
 _WRITERS: dict[str, Callable[[Path, np.ndarray, Sequence[Phase], dict[str, Any]], None]] = {
     ".tif": _write_tif,
     ".tiff": _write_tif,
-    ".h5": _write_h5,
-    ".hdf5": _write_h5,
-    ".npy": _write_npy,
-    ".png": _write_png,
+    ".h5": _write_growing,
+    ".hdf5": _write_growing,
+    ".npy": _write_growing,
 }
-EXTENSIONS = tuple(extension for extension in _WRITERS if extension != ".png")  # those that hold data
+EXTENSIONS = tuple(_WRITERS)
 
 
 def _read(path: Path) -> tuple[np.ndarray, dict[str, Any]]:

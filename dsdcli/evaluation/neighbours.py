@@ -7,11 +7,11 @@ very nearest crop of an image that resembles none, but hardly one of which the i
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dsdcli.data.dataset import Dataset
+from dsdcli.data.dataset import Dataset, equal_side_orders
 from dsdcli.errors import DataError
 
 _CELLS = {2: 8, 3: 4}  # blocks along each axis of a 2D and of a 3D image
@@ -89,19 +89,14 @@ def training_views(dataset: Dataset, ndim: int) -> list[View]:
         array = image.array
         if image.axes == "ZYX" or (image.axes == "YX" and len(dataset.train) == 1):
             array = array[: len(array) - min(_MARGIN, len(array) // 8)]
-        if ndim == 3:
-            views += [View(array[None], False)] if image.axes == "ZYX" else []
-        elif image.axes == "ZYX":
-            views += [View(np.moveaxis(array, "zyx".index(axis), 0), True) for axis in dataset.slice_axes]
-        else:
-            views.append(View(array.reshape(-1, *array.shape[-2:]), False))
+        slices = image.axes == "ZYX" and ndim == 2
+        views += [View(view, slices) for view in dataset.views(replace(image, array=array), ndim)]
     return views
 
 
 def symmetries(size: Sequence[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """The turns and reflections that keep the shape: an order of the axes and a direction (1, -1) for each."""
-    orders = [o for o in itertools.permutations(range(len(size))) if tuple(size[a] for a in o) == tuple(size)]
-    return list(itertools.product(orders, itertools.product((1, -1), repeat=len(size))))
+    return list(itertools.product(equal_side_orders(size), itertools.product((1, -1), repeat=len(size))))
 
 
 def turn_image(image: np.ndarray, turn: tuple[tuple[int, ...], tuple[int, ...]]) -> np.ndarray:
@@ -175,7 +170,7 @@ def _block_means(mask: np.ndarray, stride: int) -> np.ndarray:
 def _refine(
     image: np.ndarray,
     candidates: list[_Candidate],
-    views: list[np.ndarray],
+    views: list[View],
     turns: list[tuple[tuple[int, ...], tuple[int, ...]]],
     block: int,
 ) -> Neighbour:

@@ -5,13 +5,11 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dsdcli import __version__
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import Samples
@@ -48,7 +46,7 @@ def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Datas
         found: the comparison.
         samples: what was compared, with its audit record.
         dataset: the real images.
-        context: what else belongs into the record: files, seed, command.
+        context: what else belongs into the record: files, seed, provenance.
 
     Raises:
         UsageError: the folder does not exist.
@@ -58,7 +56,7 @@ def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Datas
     parts = [
         _head(found, context),
         _sheets(found, dataset.phases),
-        _table(found, dataset),
+        f"<h2>The comparison</h2>{comparison_table(found, dataset)}",
         _novelty(found, dataset.phases),
         _curves(found, dataset, unit),
         _record(found, samples, context),
@@ -97,7 +95,8 @@ def _sheets(found: Evaluation, phases: Sequence[Phase]) -> str:
     )
 
 
-def _table(found: Evaluation, dataset: Dataset) -> str:
+def comparison_table(found: Evaluation, dataset: Dataset) -> str:
+    """The comparison as an HTML table with a line on how to read it."""
     align = {name: ' class="right"' if name in table.RIGHT else "" for name in table.COLUMNS}
     head = "".join(f"<th{align[name]}>{name}</th>" for name in table.COLUMNS)
     body, before = "", ""
@@ -111,7 +110,7 @@ def _table(found: Evaluation, dataset: Dataset) -> str:
         body += f"<tr{first}>{line}<td>{_verdict(row.verdict)}</td></tr>"
         before = row.metric
     return (
-        f'<h2>The comparison</h2><div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+        f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
         "<p>Distance: samples to held-out crops. Floor: the same distance for as many crops of the training part, on "
         "average. Ratio: distance over floor, with its 95 % bootstrap interval. <i>Indistinguishable</i>: no "
         "difference from real training crops shows with this many samples; <i>close</i>: at most twice the floor; "
@@ -160,8 +159,7 @@ def _curves(found: Evaluation, dataset: Dataset, unit: str) -> str:
 
 def _record(found: Evaluation, samples: Samples, context: Mapping[str, Any]) -> str:
     audit = json.dumps(_shortened(samples.audit), indent=2) if samples.audit else "none found beside the samples"
-    about = {**context, "dsd": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-    numbers = json.dumps(table.as_json(found, about), indent=2)
+    numbers = json.dumps(table.as_json(found, context), indent=2)
     folded = "".join(
         f"<details><summary>{title}</summary><pre>{html.escape(text)}</pre></details>"
         for title, text in (("Audit record of the samples", audit), ("All numbers", numbers))

@@ -101,20 +101,19 @@ def write_sheet(
     titles: Sequence[str] | None = None,
 ) -> None:
     """Write `sheet_image` as a PNG file, all or nothing."""
-    _save(sheet_image(stack, phases, columns, titles), Path(path))
+    save_picture(sheet_image(stack, phases, columns, titles), Path(path))
 
 
-def write_filling_sheet(
-    path: Path | str,
+def filling_image(
     original: np.ndarray,
     mask: np.ndarray,
     unknown: np.ndarray,
     fillings: np.ndarray,
     phases: Sequence[Phase],
     shown: int,
-) -> None:
-    """Write a PNG sheet of an in-painting, all or nothing: the original, the mask, for every phase (of two: the first)
-    how often it fills each voxel, and the first ``shown`` fillings.
+) -> Pictures.Image:
+    """The sheet of an in-painting: the original, the mask, for every phase (of two: the first) how often it fills each
+    voxel, and the first ``shown`` fillings.
 
     Only the surroundings of the mask are shown; in 3D those in the slice that has most of it.
 
@@ -145,10 +144,11 @@ def write_filling_sheet(
     titles += [f"filling {number}" for number in range(min(shown, len(fillings)))]
     legend = [(phase.name, colour) for phase, colour in zip(phases, colour_of, strict=True)]
     legend += [("hole", np.array(_HOLE)), ("never", np.array(_NEVER)), ("in every filling", np.array(_ALWAYS))]
-    _save(_tiled(np.stack(tiles).astype(np.uint8), legend, None, titles), Path(path))
+    return _tiled(np.stack(tiles).astype(np.uint8), legend, None, titles)
 
 
-def _save(picture: Pictures.Image, path: Path) -> None:
+def save_picture(picture: Pictures.Image, path: Path) -> None:
+    """Write a sheet as a PNG file, all or nothing."""
     marks = PngImagePlugin.PngInfo()
     marks.add_text("Software", MARK)
     with atomic(path) as temporary:

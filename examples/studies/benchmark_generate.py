@@ -17,7 +17,7 @@ from stopwatch import Stopwatch, channels_first, finish, machine, peak_memory, p
 from dsdcli.cli.parse import parse_batch, parse_size
 from dsdcli.device import pick_device
 from dsdcli.network.catalogue import find_model
-from dsdcli.pipeline.generate import Job, make_totals
+from dsdcli.pipeline.job import Job, make_totals
 from dsdcli.process.walk import scatter
 from dsdcli.sampling.blocks import block_images
 from dsdcli.sampling.generate import generate

@@ -64,7 +64,7 @@ def _read(path: Path, inner: str | None, shape: tuple[int, ...] | None, dtype: s
     known = head.startswith((*_HDF5, *_NUMPY, *_TIFF))
     if known and (shape or dtype):
         raise UsageError(
-            f"--shape and --dtype are for raw voxels, but {path} says itself what it holds; leave them out"
+            f"`shape` and `dtype` are for raw voxels, but {path} says itself what it holds; leave them out"
         )
     if head.startswith(_HDF5):
         return read_hdf5(path, inner)

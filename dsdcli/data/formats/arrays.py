@@ -71,7 +71,7 @@ def read_picture(path: Path) -> Raster:
     except UnidentifiedImageError as error:
         raise DataError(
             f"cannot tell what {path} is; dsd reads TIFF, HDF5, npy, npz, PNG, BMP, folders of slices, and raw voxels "
-            "(with --shape ZxYxX and --dtype)"
+            "(with `shape=(Z, Y, X)` and `dtype`)"
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"cannot read {path}: damaged picture ({error})") from error
@@ -103,18 +103,18 @@ def read_raw(path: Path, shape: tuple[int, ...] | None, dtype: str | None) -> Ra
     if shape is None:
         match = _SHAPE_IN_NAME.search(path.stem)
         if not match:
-            raise DataError(f"{path} has no shape in its name (like rock_300x300x300.raw); give --shape ZxYxX")
+            raise DataError(f"{path} has no shape in its name (like rock_300x300x300.raw); give `shape=(Z, Y, X)`")
         shape = tuple(int(side) for side in reversed(match.groups()) if side)
         if len(set(shape)) > 1:
             remarks = (
                 f"{path.name}: the name is read as x first, so as {'x'.join(map(str, shape))} (ZxYxX); "
-                "--shape ZxYxX says otherwise",
+                "`shape=(Z, Y, X)` says otherwise",
             )
     named = dtype or next(
         (name for name in _TYPES if re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9])", path.stem.lower())), None
     )
     if named is not None and named not in _TYPES:
-        raise UsageError(f"unknown --dtype {named}; known: {', '.join(_TYPES)}")
+        raise UsageError(f"unknown `dtype={named}`; known: {', '.join(_TYPES)}")
     voxels = int(np.prod(shape, dtype=np.int64))
     size = path.stat().st_size
     if named is None and voxels and size in (voxels, 2 * voxels):
@@ -123,7 +123,7 @@ def read_raw(path: Path, shape: tuple[int, ...] | None, dtype: str | None) -> Ra
     if size != voxels * itemsize or not voxels:
         raise DataError(
             f"{path} has {size} bytes, but {'x'.join(map(str, shape))} voxels of {named or 'uint8 or uint16'} need "
-            f"{voxels * itemsize}{'' if named else f' or {2 * voxels}'}; give the right --shape ZxYxX and --dtype"
+            f"{voxels * itemsize}{'' if named else f' or {2 * voxels}'}; give the right `shape=(Z, Y, X)` and `dtype`"
         )
     array = np.fromfile(path, np.dtype(_TYPES[named]).newbyteorder("<")).reshape(shape)
     raster = _raster(array, str(path))

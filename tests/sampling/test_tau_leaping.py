@@ -18,11 +18,11 @@ from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
 from dsdcli.sampling.generate import START
-from dsdcli.sampling.tau_leaping import TauLeaping, cfl
+from dsdcli.sampling.tau_leaping import TauLeaping
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
 from tests.conftest import random_model
-from tests.test_sampling import generated
+from tests.sampling.test_generate import generated
 
 
 def generators(n, seed=0):
@@ -49,7 +49,7 @@ def test_exact_rates_reproduce_the_density_with_an_error_that_falls_with_the_bou
         one = generators(1)
         begin, end = (at(torch.tensor([dose], dtype=torch.float64)) for dose in (high, low))
         walkers = scatter(torch.tensor([[particles]]), lattice, one, begin[None])
-        *states, last = cfl(walkers, 1, exact, lattice, high, TauLeaping(bound, low), one)
+        *states, last = TauLeaping(bound, low).walk(walkers, 1, exact, lattice, high, one)
         found = last.occupancy(lattice, 1, 1).flatten() / particles
         return len(states) + 1, 0.5 * (found - end[0]).abs().sum().item()
 
@@ -80,8 +80,8 @@ def test_particles_hop_once_at_most_and_never_across_closed_bonds(boundary):
         now = scatter(counts, lattice, generators(2), inside.double().expand(2, 2, 7, 6))
         bonds = lattice.open_bonds()
         steps = 0
-        for then in cfl(
-            now, 2, lambda n, s, lat: torch.ones(len(n), 2, 4, 7, 6), lattice, 2.0, TauLeaping(1.0), generators(2)
+        for then in TauLeaping(1.0).walk(
+            now, 2, lambda n, s, lat: torch.ones(len(n), 2, 4, 7, 6), lattice, 2.0, generators(2)
         ):
             assert torch.equal(then.occupancy(lattice, 2, 2).flatten(2).sum(2), counts)
             assert inside[tuple(then.site.T)].all()
@@ -102,7 +102,7 @@ def test_steps_keep_the_largest_hop_probability_at_the_bound():
         return h
 
     walkers = scatter(torch.tensor([[20]]), Lattice((9,), "periodic"), generators(1))
-    list(cfl(walkers, 1, undo, Lattice((9,), "periodic"), 1.0, TauLeaping(0.3, 0.5), generators(1)))
+    list(TauLeaping(0.3, 0.5).walk(walkers, 1, undo, Lattice((9,), "periodic"), 1.0, generators(1)))
     assert seen == pytest.approx([0.9**i for i in range(len(seen))])
     assert 0.9 ** len(seen) <= 0.5
 
@@ -138,7 +138,7 @@ def test_command_reports_the_evaluations_it_needed(dsd, rock, tmp_path, monkeypa
     for extra in (("--steps", 4), ("--eta", 0)):
         code, _, err = dsd(*words, *extra)
         assert code == 2
-        assert "leave out --steps and --eta" in err
+        assert f"knows no {extra[0]}; leave it out" in err
         assert err.count("\n") == 1
     code, _, err = dsd("generate", "--sampler", "euler")
     assert code == 2

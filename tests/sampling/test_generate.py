@@ -1,23 +1,19 @@
-"""Laws of sampling: the oracle, exact totals, the optimal assignment, seeds."""
+"""Laws of sampling: the oracle, exact totals, seeds, parts of a job."""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.optimize import linear_sum_assignment
 
 from dsdcli.data.phases import Phase
 from dsdcli.errors import UsageError
-from dsdcli.process.image import assign, decode
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
 from dsdcli.sampling.counts import resolve_counts
-from dsdcli.sampling.generate import generate
-from dsdcli.sampling.trapezoidal import Trapezoidal, reverse
+from dsdcli.sampling.generate import generate, stack_of
+from dsdcli.sampling.trapezoidal import Trapezoidal
 from tests.conftest import random_model
 
 PHASES = (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170))
@@ -28,9 +24,7 @@ def run(model, totals, lattice, seed=0, batch=64, **kwargs):
 
 
 def generated(model, totals, lattice, how, seed=0, batch=64):
-    job = generate(model, totals, lattice, how, seed, batch)
-    done = dict(pair for state in job for pair in state.finished)
-    return np.stack([done[i].image for i in range(len(totals))])
+    return stack_of(generate(model, totals, lattice, how, seed, batch))
 
 
 @pytest.mark.parametrize(("boundary", "eta"), [("noflux", 0.0), ("periodic", 0.0), ("noflux", 1.0)])
@@ -51,7 +45,7 @@ def test_exact_rates_reproduce_the_density_with_falling_error(boundary, eta):
         generators = [torch.Generator().manual_seed(steps)]
         walkers = scatter(torch.tensor([[particles]]), lattice, generators)
         how = Trapezoidal(steps=steps, eta=eta, dose_end=0.02)
-        *_, last = reverse(walkers, 1, exact, lattice, 2 * lattice.mixing_dose(), how, generators)
+        *_, last = how.walk(walkers, 1, exact, lattice, 2 * lattice.mixing_dose(), generators)
         found = last.occupancy(lattice, 1, 1).flatten() / particles
         target = axis_kernel(side, boundary, torch.tensor([0.02], dtype=torch.float64))[0] @ density
         return 0.5 * (found - target).abs().sum().item()
@@ -101,40 +95,6 @@ def test_sample_depends_on_its_seed_alone(boundary):
     assert np.array_equal(whole[:2], run(model, totals[:2], lattice, seed=5, batch=1))
     assert not np.array_equal(whole, run(model, totals, lattice, seed=6))
     assert len({image.tobytes() for image in whole}) == 7
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(2, 4), st.integers(1, 12), st.integers(0, 10**6), st.booleans())
-def test_assignment_is_optimal(phases, sites, seed, ties):
-    """Equal to the optimum of the full assignment problem, also with ties and with totals far from the best guess."""
-    rng = np.random.default_rng(seed)
-    score = rng.random((phases, sites))
-    if ties:
-        score = score.round(1)
-    totals = rng.multinomial(sites, rng.dirichlet(np.ones(phases)))
-    found = assign(score, totals)
-    assert np.bincount(found, minlength=phases).tolist() == totals.tolist()
-    columns = np.repeat(np.arange(phases), totals)
-    rows, picked = linear_sum_assignment(score[columns], maximize=True)
-    assert score[found, np.arange(sites)].sum() == pytest.approx(score[columns][rows, picked].sum())
-
-
-def test_decoding_measures_how_far_it_went():
-    lattice = Lattice((4, 4))
-    occupied = np.zeros((1, 4, 4), int)
-    occupied[0, 0, 0], occupied[0, 3, 3] = 2, 1
-    pore = np.full((4, 4), 0.1)
-    pore[0, 0], pore[3, 3], pore[0, 1] = 0.9, 0.8, 0.3
-    done = decode(np.stack([pore, 1 - pore]), occupied, np.array([[3, 13]]), 1, lattice)
-    assert (done.image == 0).nonzero()[0].tolist() == [0, 0, 3]
-    assert done.overlap == pytest.approx(1 / 3)
-    assert done.forced == pytest.approx(1 / 16)
-    assert done.far == 0
-    pore[2, 0] = 0.7
-    moved = decode(np.stack([pore, 1 - pore]), occupied, np.array([[3, 13]]), 1, lattice)
-    assert moved.far == pytest.approx(1 / 3)
-    wrapped = decode(np.stack([pore, 1 - pore]), occupied, np.array([[3, 13]]), 1, Lattice((4, 4), "periodic"))
-    assert wrapped.far == pytest.approx(1 / 3)
 
 
 def test_fractions_become_whole_voxels():

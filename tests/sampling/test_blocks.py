@@ -11,7 +11,7 @@ from dsdcli.device import free_memory
 from dsdcli.network.config import PRESETS
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.blocks import BATCH_BLOCKS, BLOCK_SITES, USED_SHARE, block_images, fitting_batch, peak_bytes
-from dsdcli.sampling.generate import generate
+from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from tests.conftest import random_model
 
@@ -51,9 +51,7 @@ def test_the_samples_are_the_same_for_any_batch():
     totals = np.tile([3000, 7000], (4, 1))
 
     def images(batch: int) -> np.ndarray:
-        states = generate(model, totals, lattice, Trapezoidal(steps=1), 3, batch)
-        done = dict(pair for state in states for pair in state.finished)
-        return np.stack([done[i].image for i in range(len(totals))])
+        return stack_of(generate(model, totals, lattice, Trapezoidal(steps=1), 3, batch))
 
     expected = images(4)
     for batch in (1, 2):

@@ -1,39 +1,20 @@
 """`dsd inpaint` as a user sees it: exact counts inside, nothing changed outside, and one clear line for bad input."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 import tifffile
-import torch
 
 from dsdcli.data.phases import Phase
 from dsdcli.errors import DataError
-from dsdcli.network.checkpoint import save_config, save_tensors
-from dsdcli.network.config import Architecture
-from dsdcli.network.model import UndoNet
 from dsdcli.process.hole import Hole
 from dsdcli.sampling.hole_counts import drawn, shared
 from dsdcli.sampling.windows import windows
-from dsdcli.training.recipes import TrainSettings
-from dsdcli.training.run import make_config
-from tests.conftest import blobs, make_dataset
+from tests.conftest import blobs, make_dataset, save_model
 
 TWO = (Phase("pore", 0), Phase("grain", 255))
 THREE = (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170))
-
-
-def save_model(folder, dataset, size):
-    """An untrained model: exactness must not depend on what a network has learned."""
-    settings = TrainSettings("tiny", size, 1, None, 1, 1e-3, 0, "noflux", "float32")
-    config = dataclasses.replace(make_config(dataset, settings), architecture=Architecture((8, 16)))
-    torch.manual_seed(0)
-    model = UndoNet(config)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.1)
-    folder.mkdir()
-    save_config(folder, config)
-    save_tensors(folder / "model.safetensors", model.state_dict())
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import h5py
@@ -11,7 +10,6 @@ import pytest
 import tifffile
 from PIL import Image as Pictures
 
-from dsdcli.cli import main
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.voxel import from_name, parse_voxel_size
 from dsdcli.errors import UsageError
@@ -24,19 +22,6 @@ VOLUME = np.where(SOLID, 255, 0).astype(np.uint8)
 def in_empty_folder(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-
-
-@pytest.fixture
-def dsd(monkeypatch, capsys):
-    """Run `dsd` and return its exit code, stdout and stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dsd", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return (int(caught.value.code), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

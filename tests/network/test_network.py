@@ -7,10 +7,11 @@ import torch
 
 from dsdcli.data.phases import Phase
 from dsdcli.errors import DataError, UsageError
-from dsdcli.network.checkpoint import describe, digest, load_model, save_config, save_tensors
+from dsdcli.network.checkpoint import digest, load_model, save_config, save_tensors
 from dsdcli.network.config import Architecture, ModelConfig, preset
 from dsdcli.network.model import UndoNet, tempered
 from dsdcli.network.unet import fold_patches, unfold_patches
+from dsdcli.pipeline.describe import describe_model
 from dsdcli.process.lattice import Lattice
 from dsdcli.training.loss import Walked, losses
 
@@ -126,7 +127,7 @@ def test_model_files_round_trip(tmp_path):
     assert loaded.config == model.config
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
     assert digest(tmp_path) == digest(tmp_path / "model.safetensors")
-    assert describe(tmp_path)["parameters"] == sum(p.numel() for p in model.parameters())
+    assert describe_model(tmp_path)["parameters"] == sum(p.numel() for p in model.parameters())
 
 
 def test_damaged_models_are_named(tmp_path):

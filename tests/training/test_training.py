@@ -9,6 +9,7 @@ import torch
 from dsdcli.errors import DataError, DsdError, UsageError
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.config import PRESETS, Architecture
+from dsdcli.pipeline.train import draw_sheet
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import Run, make_config
 from dsdcli.training.trainer import Trainer
@@ -138,12 +139,12 @@ def test_learning_rate_rises_then_falls(rock):
 def test_a_run_on_disk(electrode, tmp_path):
     settings = make_settings()
     trainer = make_trainer(electrode)
-    run = Run.create(tmp_path / "run", electrode, trainer.model.config, settings, ["dsd", "train"])
+    run = Run.create(tmp_path / "run", electrode, trainer.model.config, settings)
     for report in trainer.run():
         run.log(report)
         if report.validation is not None:
             run.checkpoint(trainer, report.best)
-    sheet = run.sheet(trainer)
+    sheet = draw_sheet(trainer, run.sheet(trainer.step))
     assert sheet.read_bytes().startswith(b"\x89PNG")
     assert run.settings() == settings
     assert run.resumable()
@@ -156,7 +157,7 @@ def test_a_run_on_disk(electrode, tmp_path):
     for a, b in zip(model.parameters(), trainer.average.parameters(), strict=True):
         assert torch.equal(a, b)
     with pytest.raises(UsageError, match="exists already"):
-        Run.create(tmp_path / "run", electrode, trainer.model.config, settings, [])
+        Run.create(tmp_path / "run", electrode, trainer.model.config, settings)
     with pytest.raises(UsageError, match="not a training run"):
         Run(tmp_path).settings()
 

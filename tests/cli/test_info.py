@@ -2,15 +2,12 @@
 
 import json
 import os
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from dsdcli.cli import main
 from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import write_samples
@@ -25,16 +22,9 @@ def in_empty_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def info(monkeypatch, capsys):
+def info(dsd):
     """Run `dsd info` and return its exit code, stdout and stderr."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dsd", "info", *words])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return (int(caught.value.code), *capsys.readouterr())
-
-    return run
+    return lambda *words: dsd("info", *words)
 
 
 def write_dataset(path: str) -> Dataset:
@@ -106,8 +96,7 @@ def test_several_files_give_a_list_in_json(info):
 
 def test_run_and_model_folders_go_to_the_network(info, monkeypatch):
     described = {"kind": "run", "path": "runs/a", "config": {"size": [64, 64], "voxel_size": None}, "loss": 0.123456789}
-    checkpoint = types.SimpleNamespace(describe=lambda path: described)
-    monkeypatch.setitem(sys.modules, "dsdcli.network.checkpoint", checkpoint)
+    monkeypatch.setattr("dsdcli.pipeline.describe.describe_model", lambda path: described)
     Path("runs/a").mkdir(parents=True)
     Path("runs/a/config.json").write_text("{}")
     Path("weights.safetensors").touch()

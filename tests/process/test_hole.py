@@ -15,7 +15,7 @@ from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, forward, hole_kernel, leap, scatter
-from dsdcli.sampling.generate import generate
+from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.holes import MOST_SITES, Holes, random_boxes
 from dsdcli.training.loss import Walked
@@ -232,9 +232,7 @@ MODELS = {
 
 def fill(model, totals, hole, around, seed=0, batch=64):
     """Filled images (n, *L)."""
-    job = generate(model, totals, hole, Trapezoidal(steps=2), seed, batch, around)
-    done = dict(pair for state in job for pair in state.finished)
-    return np.stack([done[i].image for i in range(len(totals))])
+    return stack_of(generate(model, totals, hole, Trapezoidal(steps=2), seed, batch, around))
 
 
 def content(image: np.ndarray, hole: Hole, phases: int) -> np.ndarray:
@@ -289,7 +287,7 @@ def test_fillings_depend_on_their_seed_alone(job):
 def test_every_part_starts_with_its_own_particles(job, monkeypatch):
     model, totals, hole, around = job
     started = []
-    monkeypatch.setattr("dsdcli.sampling.generate.reverse", lambda walkers, *rest: started.append(walkers) or ())
+    monkeypatch.setattr(Trapezoidal, "walk", lambda self, walkers, *rest: started.append(walkers) or ())
     fill(model, totals, hole, around)
     occupancy = started[0].occupancy(hole, len(totals), model.phases).numpy()
     for part in range(1, totals.shape[1] + 1):

@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
     settings = TrainSettings("tiny", (16, 16), 2, None, 8, 1e-3, 0, "noflux", "float32")
     config = dataclasses.replace(make_config(rock, settings), architecture=Architecture((8, 16)))
     trainer = Trainer(config, settings, rock, torch.device("cpu"))
-    run = Run.create(folder / "run", rock, config, settings, [])
+    run = Run.create(folder / "run", rock, config, settings)
     for report in trainer.run():
         run.log(report)
     run.checkpoint(trainer, best=True)
@@ -192,11 +192,11 @@ def test_cuda_without_cuda_is_an_error(dsd, run, monkeypatch):
 def test_a_full_disk_leaves_nothing(dsd, run, tmp_path, monkeypatch):
     """The write of the last of the three files fails: none of them is there."""
 
-    def full(path, *rest):
+    def full(picture, path):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dsdcli.pipeline.generate.write_sheet", full)
+    monkeypatch.setattr("dsdcli.pipeline.output.save_picture", full)
     before = sorted(tmp_path.rglob("*"))
     code, out, err = dsd("generate", "-n", 1, "--steps", 1)
     assert (code, out) == (1, "")

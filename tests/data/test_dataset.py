@@ -123,7 +123,7 @@ def test_directions_too_thin_for_the_crop_are_left_out_until_none_is_left():
     dataset = make(LabelledImage(numbered(2, 8, 8), "ZYX"), slice_axes="zyx")
     possible = [window for plane in numbered(2, 8, 8) for window in windows(plane, (4, 4))]
     assert_uniform(dataset.crops("train", 5000, (4, 4), np.random.default_rng(9)), possible)
-    with pytest.raises(DataError, match=r"crops of 9x9 do not fit into the train images .*8x8.*--size"):
+    with pytest.raises(DataError, match=r"crops of 9x9 do not fit into the train images .*8x8.*`size`"):
         dataset.crops("train", 1, (9, 9), np.random.default_rng(9))
 
 
@@ -278,7 +278,7 @@ def test_one_image_gives_its_last_rows_and_a_split_needs_two():
     train, heldout = split([LabelledImage(numbered(10, 7), "YX")], 0.25)
     assert np.array_equal(np.concatenate([train[0].array, heldout[0].array]), numbered(10, 7))
     assert lengths(heldout) == [2]
-    with pytest.raises(DataError, match="--holdout 0"):
+    with pytest.raises(DataError, match="`holdout=0`"):
         split([LabelledImage(numbered(1, 7), "YX")], 0.2)
 
 
