@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.lattice import Lattice
 from dsdcli.training.holes import Holes
-from dsdcli.training.loss import Walked, losses
+from dsdcli.training.loss import Losses, Walked, losses
 from dsdcli.training.recipes import TrainSettings
 
 STATE = "state.safetensors"
@@ -44,13 +45,18 @@ class Report:
 
 
 class Trainer:
-    """Trains one model on one dataset; everything needed to go on identically is in `save` / `restore`."""
+    """Trains one model on one dataset; everything needed to go on identically is in `save` / `restore`.
+
+    A recipe of another kind is a subclass: with another ``network``, `doses` or `losses`.
+    """
+
+    network: ClassVar[type[torch.nn.Module]] = UndoNet
 
     def __init__(self, config: ModelConfig, settings: TrainSettings, dataset: Dataset, device: torch.device) -> None:
         self.settings, self.dataset, self.device = settings, dataset, device
         self.lattice = Lattice(settings.size, settings.boundary)
         torch.manual_seed(settings.seed)
-        self.model = UndoNet(config).to(device)
+        self.model = self.network(config).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.lr, weight_decay=0.01, betas=(0.9, 0.99)
@@ -156,7 +162,7 @@ class Trainer:
         crops = self.dataset.crops("train", number, domains.lattice.shape, self.rng, augment=True)
         walked = self.walk(crops, domains, self.rng, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            return losses(self.model, walked).total
+            return self.losses(self.model, walked).total
 
     def walk(self, crops: np.ndarray, domains: Holes, rng: np.random.Generator, generator: torch.Generator) -> Walked:
         """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing."""
@@ -165,10 +171,18 @@ class Trainer:
         for number, domain in domains.draw(len(crops), rng):
             images = torch.from_numpy(crops[done : done + number]).to(self.device)
             high = max(min(config.dose_max, domain.mixing_dose()), 2 * config.dose_min)
-            dose = stratified_log_doses(number, config.dose_min, high, generator)
+            dose = self.doses(number, config.dose_min, high, generator)
             parts.append(Walked.draw(images, config.carried, dose, domain, generator))
             done += number
         return Walked.join(parts)
+
+    def doses(self, number: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+        """Doses (B,) of the crops of a batch."""
+        return stratified_log_doses(number, low, high, generator)
+
+    def losses(self, model: UndoNet, walked: Walked) -> Losses:
+        """What is minimised."""
+        return losses(model, walked)
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -180,7 +194,7 @@ class Trainer:
         total = 0.0
         for i in range(0, VALIDATION_CROPS, VALIDATION_BLOCK):
             walked = self.walk(crops[i : i + VALIDATION_BLOCK], self.domains, rng, generator)
-            total += losses(self.average, walked).total.item() * len(walked.images)
+            total += self.losses(self.average, walked).total.item() * len(walked.images)
         return total / VALIDATION_CROPS
 
     def save(self, folder: Path) -> None:

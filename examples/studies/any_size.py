@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from shared import options, print_head, print_row, print_table, samples, slashed, to_model, typical_totals
+from shared import options, print_row, print_table, samples, slashed, to_model, typical_totals
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
@@ -122,7 +122,7 @@ def main() -> None:
     pairs = [f"{names[a]}-{names[b]}" for a, b in zip(*np.triu_indices(phases, 1), strict=True)]
     print(f"in %; phases {' / '.join(names)} (one of two is enough), interfaces {' / '.join(pairs)}\n")
     columns = ("walls", "samples", "real", "two-point", "pore size", "interface", "local", "real local", "seconds")
-    print_head(columns)
+    print_table(columns)
     seams, picture, real = [], None, {}
     for walls in chosen.walls:
         for side in sorted(chosen.sizes):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shared import mean_vectors, options, print_head, print_row, slashed, to_model
+from shared import mean_vectors, options, print_row, print_table, slashed, to_model
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
@@ -102,7 +102,7 @@ def main() -> None:
     subjects = {metric: " / ".join(key[1].replace("|", "-") for key in real if key[0] == metric) for metric in COMPARED}
     head = [f"{METRICS[m].title.split(' by ')[0].split(',')[0].lower()}: {subjects[m]}" for m in COMPARED]
     print(f"{chosen.n} crops of {config.dataset}, {chosen.model}; two-point in %, the others made / real\n")
-    print_head(["from dose", "leaps", "decoded at", "differ", *head])
+    print_table(["from dose", "leaps", "decoded at", "differ", *head])
     top = START * config.dose_max
     trips = [(end, 0, end) for end in chosen.ends]
     for dose in chosen.doses:

@@ -111,21 +111,24 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def print_row(cells: Iterable[Any]) -> None:
+def line(cells: Iterable[Any]) -> str:
     """A line of a Markdown table."""
-    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def print_head(cells: Sequence[Any]) -> None:
-    """The two lines that a Markdown table begins with."""
-    print_row(cells)
-    print_row(["---"] * len(cells))
+def markdown(head: Sequence[Any], rows: Iterable[Sequence[Any]] = ()) -> str:
+    """A Markdown table, or the two lines that it begins with."""
+    return "\n".join(line(cells) for cells in (head, ["---"] * len(head), *rows))
 
 
-def print_table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
-    print_head(head)
-    for row in rows:
-        print_row(row)
+def print_table(head: Sequence[Any], rows: Iterable[Sequence[Any]] = ()) -> None:
+    """Print a Markdown table, or its beginning."""
+    print(markdown(head, rows), flush=True)
+
+
+def print_row(cells: Iterable[Any]) -> None:
+    """Print the next line of a Markdown table."""
+    print(line(cells), flush=True)
 
 
 def slashed(values: Iterable[float], form: str = ".1f") -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shared import counts_of, mean_vectors, options, print_head, print_row, samples
+from shared import counts_of, mean_vectors, options, print_row, print_table, samples
 from training_variants import CHANNELS, Variant, VariantTrainer, small_dose, variants
 
 from dsdcli.cli.parse import parse_size
@@ -121,7 +121,7 @@ def main() -> None:
     walks = judged_walks(config, dataset)
     head = ["variant", "seed", "parameters", "steps", "seconds", "undo", "clean", "sum"]
     head += ["two-point error", "interface / real"] if chosen.fidelity else []
-    print_head(head)
+    print_table(head)
     for name in names:
         for seed in chosen.seed:
             trainer = train(table[name], config, replace(settings, seed=seed), dataset)
