@@ -40,24 +40,25 @@ def make_dataset(folder, phases, levels, name="toy"):
 
 
 def random_model(
-    phases: int, ndim: int, boundary: str = "noflux", seed: int = 0, background: int | None = None
+    phases: int, ndim: int, boundary: str = "noflux", seed: int = 0, carried: tuple[int, ...] | None = None
 ) -> UndoNet:
     """An untrained network whose outputs are far from constant."""
     torch.manual_seed(seed)
+    carried = tuple(range(phases)) if carried is None else carried
     names = tuple(Phase(f"p{i}", i) for i in range(phases))
     config = ModelConfig(
         phases=names,
-        background=phases - 1 if background is None else background,
+        carried=carried,
         fractions=(1 / phases,) * phases,
         boundary=boundary,
         size=(8,) * ndim,
         dose_min=0.05,
         dose_max=10.0,
-        integral_range=tuple(tuple(float(4 * (i == j)) for j in range(phases - 1)) for i in range(phases - 1)),
+        integral_range=tuple(tuple(float(4 * (i == j)) for j in carried) for i in carried),
         architecture=Architecture((8, 16)),
     )
     model = UndoNet(config).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
+    torch.nn.init.normal_(model.net.last.weight, std=0.2)
     return model
 
 
@@ -67,7 +68,7 @@ def save_model(folder, dataset, size):
     config = replace(make_config(dataset, settings), architecture=Architecture((8, 16)))
     torch.manual_seed(0)
     model = UndoNet(config)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.1)
+    torch.nn.init.normal_(model.net.last.weight, std=0.1)
     folder.mkdir(parents=True, exist_ok=True)
     save_config(folder, config)
     save_tensors(folder / "model.safetensors", model.state_dict())

@@ -90,10 +90,11 @@ def parse_box(text: str) -> list[tuple[int, int]]:
     Raises:
         UsageError: anything else.
     """
-    match = [re.fullmatch(r"\s*(\d+):(\d+)\s*", part) for part in text.split(",")]
-    if not all(match):
+    parts = text.split(",")
+    found = [match for part in parts if (match := re.fullmatch(r"\s*(\d+):(\d+)\s*", part))]
+    if len(found) < len(parts):
         raise UsageError(f"cannot read --box '{text}'; write LOW:HIGH for each axis, like 10:50,20:60 (y, then x)")
-    return [(int(m[1]), int(m[2])) for m in match]
+    return [(int(match[1]), int(match[2])) for match in found]
 
 
 def parse_disk(text: str) -> list[float]:

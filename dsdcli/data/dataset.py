@@ -104,7 +104,7 @@ class Dataset:
         for split in SPLITS:
             for image in self.images(split):
                 digest.update(json.dumps([split, image.axes, image.array.shape]).encode())
-                digest.update(np.ascontiguousarray(image.array))
+                digest.update(np.ascontiguousarray(image.array).data)
         return digest.hexdigest()
 
     def counts(self, split: str | None = None) -> np.ndarray:

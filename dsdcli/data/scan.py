@@ -134,7 +134,7 @@ def disk_mask(numbers: Sequence[float], shape: tuple[int, ...]) -> np.ndarray:
         text = ",".join(f"{n:g}" for n in numbers)
         raise UsageError(f"`disks={text}` does not fit the image of {sides(shape)}; write the centre, then the radius")
     grids = np.ogrid[tuple(slice(n) for n in shape)]
-    return sum((g - c) ** 2 for g, c in zip(grids, centre, strict=True)) <= radius**2
+    return np.asarray(sum((g - c) ** 2 for g, c in zip(grids, centre, strict=True)) <= radius**2)
 
 
 def parse_plane(text: str | int) -> tuple[int, int]:

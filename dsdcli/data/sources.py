@@ -107,8 +107,8 @@ def digest_of(source: str) -> str:
         for file in sorted(file for file in path.iterdir() if file.is_file()):
             total.update(f"{file.name} {digest_of(str(file))}\n".encode())
         return total.hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _read_folder(folder: Path, axes: str | None, notes: list[str]) -> list[Raster]:
@@ -175,10 +175,10 @@ def _voxel(
     found = [raster.voxel for raster in rasters if raster.voxel]
     if given:
         if found and not _equal(given, found[0]):
-            other = found[0]
+            said = found[0]
             notes.append(
-                f"voxel size {given.value:g} {given.unit} as given, though {other.source} says "
-                f"{other.value:g} {other.unit}"
+                f"voxel size {given.value:g} {given.unit} as given, though {said.source} says "
+                f"{said.value:g} {said.unit}"
             )
         return given, []
     if not found:

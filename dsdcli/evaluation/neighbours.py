@@ -8,6 +8,7 @@ very nearest crop of an image that resembles none, but hardly one of which the i
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +151,8 @@ def _describe_positions(
         means = _block_means(items == phase, stride)
         for axis in axes:  # from blocks of the stride to whole blocks at every position of the stride
             length = means.shape[axis] - per_block + 1
-            means = sum(means.take(range(shift, shift + length), axis) for shift in range(per_block)) / per_block
+            shifted = [means.take(range(shift, shift + length), axis) for shift in range(per_block)]
+            means = np.asarray(sum(shifted) / per_block)
         windows = np.lib.stride_tricks.sliding_window_view(
             means, [(cell - 1) * per_block + 1 for cell in cells], axis=axes
         )
@@ -188,7 +190,8 @@ def _downhill(image: np.ndarray, view: np.ndarray, corner: tuple[int, ...], stri
     """Move the crop along single axes, by ever smaller steps, as long as it comes closer to the image."""
 
     def crop(at: tuple[int, ...]) -> np.ndarray:
-        return view[(at[0], *(slice(a, a + side) for a, side in zip(at[1:], image.shape, strict=True)))]
+        place: tuple[Any, ...] = (at[0], *(slice(a, a + side) for a, side in zip(at[1:], image.shape, strict=True)))
+        return view[place]
 
     limits = [len(view) - 1, *(full - side for full, side in zip(view.shape[1:], image.shape, strict=True))]
     distance = (crop(corner) != image).mean()

@@ -57,7 +57,7 @@ def measure_all(
         DsdError: a process died.
     """
     results: list[Vectors | None] = [cache.lookup(image, metrics) if cache else None for image in images]
-    waiting = [number for number, vectors in enumerate(results) if vectors is None]
+    waiting: Sequence[int] = [number for number, vectors in enumerate(results) if vectors is None]
 
     def done(number: int, vectors: Vectors) -> None:
         results[number] = vectors
@@ -77,7 +77,7 @@ def measure_all(
     finally:
         if cache and any(vectors is None for vectors in results):
             cache.write()
-    return results
+    return [vectors for vectors in results if vectors is not None]
 
 
 def _here(
@@ -110,10 +110,12 @@ def _in_processes(
     done: Done,
 ) -> None:
     import dask
+    from dask.base import compute
     from dask.callbacks import Callback
+    from dask.delayed import delayed
 
     chunks = {f"measure-{chunk[0]}": chunk for chunk in _chunks(images, waiting, jobs)}
-    call = dask.delayed(_measure_chunk)
+    call = delayed(_measure_chunk)
     calls = [
         call([images[number] for number in chunk], phases, metrics, dask_key_name=name)
         for name, chunk in chunks.items()
@@ -125,7 +127,7 @@ def _in_processes(
 
     with dask.config.set({"multiprocessing.initializer": _die_when_interrupted}), Callback(posttask=posttask):
         try:
-            dask.compute(*calls, scheduler="processes", num_workers=jobs, optimize_graph=False, traverse=False)
+            compute(*calls, scheduler="processes", num_workers=jobs, optimize_graph=False, traverse=False)
         except BrokenProcessPool as error:
             raise DsdError("a measuring process died, perhaps for lack of memory; use fewer `jobs`") from error
 

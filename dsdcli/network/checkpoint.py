@@ -99,12 +99,17 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     _, weights = locate(path)
     model = UndoNet(config)
     try:
-        model.load_state_dict({name: t.float() for name, t in load_tensors(weights).items()})
+        model.load_state_dict({_of_format_3(name): t.float() for name, t in load_tensors(weights).items()})
     except RuntimeError as error:
         raise DataError(
             f"the weights in {weights} do not fit its {CONFIG}; use the pair that was saved together"
         ) from error
     return model.to(device).eval().requires_grad_(False)
+
+
+def _of_format_3(name: str) -> str:
+    """Name of a weight, which began otherwise in format 2."""
+    return f"net.{name.removeprefix('unet.')}" if name.startswith("unet.") else name
 
 
 def digest(path: Path) -> str:

@@ -11,7 +11,6 @@ from dsdcli.pipeline.model import LoadedModel
 from dsdcli.pipeline.output import Samples
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.stream import Stream
-from dsdcli.process.lattice import Boundary
 from dsdcli.sampling.sampler import Sampler
 
 
@@ -24,7 +23,7 @@ def stream(
     counts: Mapping[str, int] | None = None,
     like: Dataset | Path | str | None = None,
     size: tuple[int, ...] | None = None,
-    boundary: Boundary | None = None,
+    boundary: str | None = None,
     sampler: str | Sampler = "trapezoidal",
     steps: int | None = None,
     eta: float | None = None,

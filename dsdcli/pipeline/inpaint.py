@@ -16,7 +16,7 @@ from dsdcli.pipeline.model import LoadedModel
 from dsdcli.pipeline.output import Fillings
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.hole import Hole
-from dsdcli.process.lattice import Boundary
+from dsdcli.process.lattice import as_boundary
 from dsdcli.sampling.blocks import fitting_batch
 from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.generate import generate as draw
@@ -40,7 +40,7 @@ def inpaint(
     counts: Mapping[str, int] | None = None,
     phases: Mapping[str, int] | Sequence[tuple[str, int]] = (),
     plane: str | int | None = None,
-    boundary: Boundary = "noflux",
+    boundary: str = "noflux",
     sampler: str | Sampler = "trapezoidal",
     steps: int | None = None,
     eta: float | None = None,
@@ -99,12 +99,12 @@ def inpaint(
     return _fill(model, scan, hole, totals, chosen, seed, progress)
 
 
-def _hole(mask: np.ndarray, boundary: Boundary) -> Hole:
+def _hole(mask: np.ndarray, boundary: str) -> Hole:
     if not mask.any():
         raise UsageError("the mask is empty: nothing is to be filled; mark the voxels to fill by non-zero values")
     if mask.all():
         raise UsageError("the mask covers the whole image, so nothing of it is left to fit; use dsd generate instead")
-    return Hole(mask.shape, boundary, mask=mask)
+    return Hole(mask.shape, as_boundary(boundary), mask=mask)
 
 
 def _fill(

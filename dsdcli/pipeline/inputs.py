@@ -35,10 +35,11 @@ def open_real(path: Path, phases: tuple[Phase, ...] | None = None) -> tuple[Data
     """
     if _is_dataset(path):
         return Dataset.open(path), []
+    remarks: list[str] = []
     gathered = gather([str(path)])
     labels = sorted({label for image in gathered.images for label in count_labels(image.array)})
     if phases and set(labels) <= {phase.label for phase in phases}:
-        index_of, remarks = {phase.label: index for index, phase in enumerate(phases)}, []
+        index_of = {phase.label: index for index, phase in enumerate(phases)}
     else:
         phases, index_of, remarks = choose_phases(labels)
     train, heldout = split(
@@ -94,7 +95,7 @@ def read_stack(path: Path, phases: tuple[Phase, ...], skip_bad: bool) -> tuple[S
         except DsdError as error:
             bad.append(str(error) if str(file) in str(error) else f"{file}: {error}")
     shapes = [samples.stack.shape[1:] for _, samples in good]
-    usual = max(shapes, key=shapes.count, default=None)
+    usual = max(shapes, key=shapes.count, default=())
     bad += [
         f"{file} is of size {sides(shape)}, most are of size {sides(usual)}"
         for (file, _), shape in zip(good, shapes, strict=True)

@@ -13,7 +13,7 @@ from dsdcli.device import free_memory
 from dsdcli.errors import UsageError
 from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.model import LoadedModel
-from dsdcli.process.lattice import Boundary, Lattice
+from dsdcli.process.lattice import Lattice, as_boundary
 from dsdcli.sampling.blocks import fitting_batch
 from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.registry import make_sampler
@@ -35,7 +35,7 @@ class Job:
         cls,
         loaded: LoadedModel,
         size: tuple[int, ...] | None,
-        boundary: Boundary | None,
+        boundary: str | None,
         settings: Sampler,
         seed: int | None,
         batch: int | None,
@@ -51,7 +51,7 @@ class Job:
         if len(size) != config.ndim:
             wanted = "(H, W)" if config.ndim == 2 else "(D, H, W)"
             raise UsageError(f"{loaded.path.name} is a {config.ndim}D model; give `size={wanted}`")
-        lattice = Lattice(tuple(size), boundary or config.boundary)
+        lattice = Lattice(tuple(size), as_boundary(boundary) if boundary else config.boundary)
         batch = batch or fitting_batch(config, lattice, loaded.device, free_memory(loaded.device))
         return cls(loaded, lattice, settings, pick_seed(seed), batch)
 
@@ -60,7 +60,7 @@ class Job:
         cls,
         path: Path,
         size: tuple[int, ...] | None,
-        boundary: Boundary | None,
+        boundary: str | None,
         settings: Sampler,
         seed: int | None,
         batch: int | None,

@@ -129,10 +129,11 @@ class Stream:
         out, config = check_output(path), self.job.loaded.config
 
         def write(file: Path, extra: dict[str, Any]) -> None:
-            about = {"voxel_size": config.voxel_size, "voxel_unit": config.voxel_unit, "extra": extra}
+            size, unit = config.voxel_size, config.voxel_unit
             if not appends(file):
-                write_samples(file, self.collect().stack, config.phases, **about)
+                write_samples(file, self.collect().stack, config.phases, size, unit, extra)
                 return
+            about = {"voxel_size": size, "voxel_unit": unit, "extra": extra}
             with open_sink(file, (len(self), *self.job.lattice.shape), config.phases, about) as put:
                 for sample in self:
                     put(sample.index - self.indices.start, sample.image)

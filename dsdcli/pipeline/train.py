@@ -17,7 +17,7 @@ from dsdcli.network.checkpoint import load_model
 from dsdcli.network.config import preset as check_preset
 from dsdcli.pipeline.defaults import default_dataset, newest_run
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
-from dsdcli.process.lattice import Boundary
+from dsdcli.process.lattice import as_boundary
 from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.recipes import RECIPES, TrainSettings
@@ -52,7 +52,7 @@ def train(
     batch: int | None = None,
     lr: float | None = None,
     seed: int | None = None,
-    boundary: Boundary | None = None,
+    boundary: str | None = None,
     precision: str | None = None,
     validate_every: int | None = None,
     device: str = "auto",
@@ -90,7 +90,7 @@ def train(
         "batch": batch,
         "lr": lr,
         "seed": seed,
-        "boundary": boundary,
+        "boundary": as_boundary(boundary) if boundary else None,
         "precision": precision,
         "validate_every": validate_every,
     }

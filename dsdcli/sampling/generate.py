@@ -95,11 +95,10 @@ def generate(
         dose = torch.full((len(members),), sampler.dose_end, dtype=torch.float64, device=device)
         probability = clean(occupied, dose, lattice)  # (B, K, *L)
         ties = [torch.rand(p.shape, generator=g, device=device) for p, g in zip(probability, generators, strict=True)]
-        probability = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
-        occupied = occupied.cpu().numpy()
+        scores = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
+        held = occupied.cpu().numpy()
         images = tuple(
-            (i, decode(probability[j], occupied[j], wanted[j], config.background, lattice, around))
-            for j, i in enumerate(members)
+            (i, decode(scores[j], held[j], wanted[j], config.carried, lattice, around)) for j, i in enumerate(members)
         )
         done += 1
         yield Progress(done, total, images)

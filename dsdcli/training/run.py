@@ -1,7 +1,9 @@
 """A run on disk: configuration, manifest, metrics log and checkpoints."""
 
+import itertools
 import json
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,16 @@ from dsdcli.training.trainer import STATE, Report, Trainer
 MANIFEST = "train.json"
 LOG = "metrics.jsonl"
 SPECTRUM_CROPS = 2000
+SPECTRUM_VOXELS = 2**23
+KERNEL = {2: 5, 3: 3}  # of the convolutions by dimension: wider ones cost little in 2D
+LENGTH = 64  # voxels that the largest dose mixes at least: smaller crops see it in those that are wider
 
 
 def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
-    """The model that ``settings`` ask for on ``dataset``; the phase of largest volume is the background.
+    """The model that ``settings`` ask for on ``dataset``.
+
+    All phases are carried, but of two the one of smaller volume: a complement is treated worse where others meet
+    (specks, see docs/training.md), and two phases cannot meet elsewhere.
 
     Raises:
         DataError: the training images hold a single phase.
@@ -35,19 +43,20 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
     fractions = dataset.fractions("train")
     if (fractions > 0).sum() < 2:
         raise DataError(f"{dataset.path}: the training images hold a single phase; there is nothing to learn")
-    background = int(fractions.argmax())
-    crops = dataset.crops("train", SPECTRUM_CROPS, settings.size, np.random.default_rng(settings.seed))
-    carried = one_hot(torch.from_numpy(crops), tuple(np.delete(np.arange(len(fractions)), background).tolist()))
+    carried = tuple(range(len(fractions))) if len(fractions) > 2 else (int(fractions.argmin()),)
+    number = min(SPECTRUM_CROPS, max(SPECTRUM_CROPS // 20, SPECTRUM_VOXELS // math.prod(settings.size)))
+    crops = dataset.crops("train", number, settings.size, np.random.default_rng(settings.seed))
+    fields = one_hot(torch.from_numpy(crops), carried)
     return ModelConfig(
         phases=dataset.phases,
-        background=background,
+        carried=carried,
         fractions=tuple(float(f) for f in fractions),
         boundary=settings.boundary,
         size=settings.size,
         dose_min=settings.dose_min,
-        dose_max=Lattice(settings.size, settings.boundary).mixing_dose(),
-        integral_range=tuple(map(tuple, integral_range(carried, settings.boundary).tolist())),
-        architecture=preset(settings.preset),
+        dose_max=Lattice((max(LENGTH, *settings.size),), settings.boundary).mixing_dose(),
+        integral_range=tuple(map(tuple, integral_range(fields, settings.boundary).tolist())),
+        architecture=replace(preset(settings.preset), kernel=KERNEL[len(settings.size)]),
         voxel_size=dataset.voxel_size,
         voxel_unit=dataset.voxel_unit,
         dataset=dataset.path.name,
@@ -68,12 +77,7 @@ class Run:
         Raises:
             UsageError: ``out`` exists and is not an empty folder, or its parent does not exist.
         """
-        if out is None:
-            stem = dataset.path.name.split(".")[0]
-            Path("runs").mkdir(exist_ok=True)
-            number = 1
-            while (out := Path("runs") / f"{stem}-{number:03d}").exists():
-                number += 1
+        out = out or _next_folder(dataset)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(f"{out} exists already; go on with it by `resume=True`, or name another folder by `out`")
         if not out.absolute().parent.is_dir():
@@ -150,6 +154,13 @@ class Run:
     def sheet(self, step: int) -> Path:
         """Where the samples drawn at a step are shown."""
         return self.folder / f"sheet-{step:06d}.png"
+
+
+def _next_folder(dataset: Dataset) -> Path:
+    """The first of runs/<dataset>-001, -002, ... that is free."""
+    stem = dataset.path.name.split(".")[0]
+    Path("runs").mkdir(exist_ok=True)
+    return next(p for n in itertools.count(1) if not (p := Path("runs") / f"{stem}-{n:03d}").exists())
 
 
 def _gpu_name() -> str | None:

@@ -19,9 +19,10 @@ from dsdcli.evaluation.metrics import METRICS
 from dsdcli.evaluation.novelty import Novelty
 from dsdcli.files import atomic
 from dsdcli.view import plots, table
+from dsdcli.view.page import viewer
 from dsdcli.view.sheet import colours, sheet_image
 
-_SHOWN = 16  # images on a sheet
+_SHOWN = {2: 16, 3: 4}  # images on a sheet, by their dimension
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1120px; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.6rem; }
@@ -56,6 +57,7 @@ def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Datas
     parts = [
         _head(found, context),
         _sheets(found, dataset.phases),
+        _volumes(found, dataset),
         f"<h2>The comparison</h2>{comparison_table(found, dataset)}",
         _novelty(found, dataset.phases),
         _curves(found, dataset, unit),
@@ -86,13 +88,26 @@ def _sheets(found: Evaluation, phases: Sequence[Phase]) -> str:
     samples, heldout, _ = found.stacks
     repeats = len(heldout) // len(samples)
     matched = "" if found.residual_heldout is None else ", each of like volume fractions as the sample at its place"
-    dimension = " (middle slices)" if len(found.size) == 3 else ""
+    shown = _SHOWN[len(found.size)]
     return (
         f'<h2>What they look like</h2><p>{_legend(phases)}</p><div class="sheets">'
-        + _figure(sheet_image(samples[:_SHOWN], phases), f"Samples{dimension}")
-        + _figure(sheet_image(heldout[::repeats][:_SHOWN], phases), f"Held-out real crops{dimension}{matched}")
+        + _figure(sheet_image(samples[:shown], phases), "Samples")
+        + _figure(sheet_image(heldout[::repeats][:shown], phases), f"Held-out real crops{matched}")
         + "</div>"
     )
+
+
+def _volumes(found: Evaluation, dataset: Dataset) -> str:
+    """Samples and real crops beside each other, turned and cut together; nothing in 2D."""
+    if len(found.size) != 3:
+        return ""
+    samples, heldout, _ = found.stacks
+    real = heldout[:: len(heldout) // len(samples)]
+    panes = {
+        title: [(f"{title} {number}", image) for number, image in enumerate(stack[: _SHOWN[3]])]
+        for title, stack in (("sample", samples), ("real crop", real))
+    }
+    return f"<h2>Look inside</h2>{viewer(panes, dataset.phases, dataset.voxel_size, dataset.voxel_unit)}"
 
 
 def comparison_table(found: Evaluation, dataset: Dataset) -> str:
@@ -147,6 +162,7 @@ def _curves(found: Evaluation, dataset: Dataset, unit: str) -> str:
     names = [phase.name for phase in dataset.phases]
     text = ""
     for metric, about in METRICS.items():
+        figure: str | None
         if metric == "volume-fraction" and ("volume-fraction", names[0]) in found.ensembles[0]:
             crops = dataset.crops("heldout", found.real_crops, found.size, np.random.default_rng(0))
             figure = plots.fraction_figure(found, fractions(crops, len(names)), names)

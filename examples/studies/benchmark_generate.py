@@ -33,7 +33,7 @@ COMPARED_DOSE = 5.0
 def measure(name: str, model: UndoNet, lattice: Lattice, sampler: Trapezoidal, n: int, batch: int) -> None:
     """Time a whole job, and the network in it."""
     network = Stopwatch()
-    model.unet.forward = network.time(model.unet.forward)
+    model.net.forward = network.time(model.net.forward)
     totals = typical_totals(model.config, lattice, n)
     for _ in generate(model, totals[:batch], lattice, Trapezoidal(1), 0, batch):
         pass  # warm up: the first evaluation also sets up the device
@@ -71,7 +71,7 @@ def compare(model: UndoNet, lattice: Lattice) -> None:
 
     contiguous, compiled = copy.deepcopy(model), copy.deepcopy(model)
     channels_first(contiguous)
-    compiled.unet = torch.compile(compiled.unet)
+    compiled.net = torch.compile(compiled.net)
     work = {
         "as it is": evaluate(model),
         "channels first": evaluate(contiguous),

@@ -49,7 +49,7 @@ def measure(trainer: Trainer, steps: int) -> None:
     }
     trainer.walk = walk.time(trainer.walk)
     trainer.losses = loss.time(trainer.losses)
-    trainer.model.unet.forward = forward.time(trainer.model.unet.forward)
+    trainer.model.net.forward = forward.time(trainer.model.net.forward)
     draw = trainer.batch_loss
 
     def timed_loss() -> torch.Tensor:
@@ -88,7 +88,7 @@ def compare(make: Callable[..., Trainer]) -> None:
         "compiled": make(),
     }
     channels_first(trainers["channels first"].model)
-    trainers["compiled"].model.unet = torch.compile(trainers["compiled"].model.unet)
+    trainers["compiled"].model.net = torch.compile(trainers["compiled"].model.net)
     work = {name: lambda t=trainer: t.train_step(LR) for name, trainer in trainers.items()}
     if trainers["as it is"].device.type == "cpu":
         work |= {f"{n} threads": with_threads(n, work["as it is"]) for n in (1, 2)}

@@ -41,17 +41,17 @@ def random_network(phases: int, ndim: int, seed: int) -> UndoNet:
     size = (8,) * ndim
     config = ModelConfig(
         phases=names,
-        background=phases - 1,
+        carried=tuple(range(phases)),
         fractions=(1 / phases,) * phases,
         boundary="noflux",
         size=size,
         dose_min=0.05,
         dose_max=40.0,
-        integral_range=tuple(map(tuple, np.eye(phases - 1).tolist())),
+        integral_range=tuple(map(tuple, np.eye(phases).tolist())),
         architecture=Architecture((8, 16)),
     )
     model = UndoNet(config)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
+    torch.nn.init.normal_(model.net.last.weight, std=0.2)
     return model.eval().requires_grad_(False)
 
 

@@ -67,7 +67,7 @@ def there_and_back(
         probability = clean(occupied, end, lattice).cpu().numpy()
         for image, p, n in zip(crops[first : first + BATCH], probability, occupied.cpu().numpy(), strict=True):
             wanted = np.bincount(image.ravel(), minlength=len(config.phases))
-            yield decode(p, n, wanted[None], config.background, lattice).image
+            yield decode(p, n, wanted[None], config.carried, lattice).image
 
 
 def compared(made: Vectors, real: Vectors, ndim: int) -> list[str]:

@@ -72,7 +72,7 @@ class Attention(nn.Module):
 class AttentiveNet(UndoNet):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.unet.down[-1].append(Attention(config.architecture.channels[-1]))
+        self.net.down[-1].append(Attention(config.architecture.channels[-1]))
 
 
 # --- doses and weights -----------------------------------------------------------------------------------------------

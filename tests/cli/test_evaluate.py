@@ -136,11 +136,12 @@ def test_the_report_is_one_page_with_everything_in_it(tmp_path_factory, here, nd
     assert result.exit_code == 0, result.output
     page = Path("page.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*""", page)
-    assert page.count("<svg") == {2: 15, 3: 7}[ndim]
+    assert page.count("<svg") == {2: 15, 3: 8}[ndim]
+    assert page.count('class="dsd-view"') == ndim - 2  # volumes can be turned
     assert page.count("data:image/png") == 4  # samples, real crops, two closest pairs
     assert "pore|grain" in page
     assert "1234" in page
-    assert "NaN" not in page
+    assert "NaN" not in re.sub(r"[\w+/=]{40,}", "", page)  # pictures may spell anything
     for line in result.stdout.splitlines()[1:]:
         assert f"<td>{line.split()[0]}</td>" in page
 

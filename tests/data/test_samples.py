@@ -165,8 +165,25 @@ def test_a_sheet_shows_every_voxel_enlarged_and_unchanged(tmp_path):
         y, x = gutter + row * (10 * factor + gutter), gutter + column * (8 * factor + gutter)
         tile = picture[y : y + 10 * factor, x : x + 8 * factor]
         assert np.array_equal(tile, colour_of[np.kron(image, np.ones((factor, factor), np.uint8))])
+
+
+def test_a_sheet_of_volumes_shows_three_planes_in_line_and_a_view_of_each():
     volumes = stack(2, 5, 10, 8)
-    assert np.array_equal(np.asarray(sheet_image(volumes, CELL)), np.asarray(sheet_image(volumes[:, 2], CELL)))
+    picture = np.asarray(sheet_image(volumes, CELL, columns=1))
+    factor, gutter = 8, 4
+    apart = (10 + 10) * factor + 3 * gutter  # the largest side has room for the view
+    for number, volume in enumerate(volumes):
+        top, left, down, right = (gutter + number * (apart + gutter), gutter, 10 * factor + gutter, 8 * factor + gutter)
+        for y, x, plane in ((0, 0, volume[2]), (0, right, volume[:, :, 4].T), (down, 0, volume[:, 5])):
+            tile = np.kron(plane, np.ones((factor, factor), np.uint8))
+            height, width = tile.shape
+            place = picture[top + y : top + y + height, left + x : left + x + width]
+            assert np.array_equal(place, colours(CELL)[tile])
+        view = picture[top + down : top + down + 80, left + right : left + right + 80]
+        assert 0.05 < (view == 255).all(2).mean() < 0.9
+    many = sheet_image(stack(20, 5, 10, 8), CELL, columns=4)
+    assert many.size == sheet_image(stack(16, 5, 10, 8), CELL, columns=4).size
+    assert many.tobytes() != sheet_image(stack(20, 5, 10, 8)[:16], CELL, columns=4).tobytes()  # it says: 16 of 20
 
 
 def test_phases_have_colours_of_their_own_and_the_pore_is_dark():

@@ -9,6 +9,7 @@ from dsdcli.data.phases import Phase
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.checkpoint import digest, load_model, save_config, save_tensors
 from dsdcli.network.config import Architecture, ModelConfig, preset
+from dsdcli.network.local import Depthwise, LocalNet, fold_last, unfold_last
 from dsdcli.network.model import UndoNet, tempered
 from dsdcli.network.unet import fold_patches, unfold_patches
 from dsdcli.pipeline.describe import describe_model
@@ -21,7 +22,7 @@ def make_model(ndim=2, boundary="noflux", seed=0) -> UndoNet:
     phases = (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170))
     config = ModelConfig(
         phases,
-        0,
+        (1, 2),
         (0.5, 0.3, 0.2),
         boundary,
         (16,) * ndim,
@@ -31,7 +32,7 @@ def make_model(ndim=2, boundary="noflux", seed=0) -> UndoNet:
         Architecture((8, 16)),
     )
     model = UndoNet(config).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
+    torch.nn.init.normal_(model.net.last.weight, std=0.2)
     return model
 
 
@@ -45,6 +46,9 @@ def test_patches_fold_and_unfold(shape):
     folded = fold_patches(x, 2)
     assert folded.shape == (2, 3 * 2 ** len(shape), *(side // 2 for side in shape))
     assert torch.equal(unfold_patches(folded, 2), x)
+    last = fold_last(x.movedim(1, -1), 2)
+    assert torch.equal(last.movedim(-1, 1), folded)
+    assert torch.equal(unfold_last(last, 2).movedim(-1, 1), x)
 
 
 @pytest.mark.parametrize(("ndim", "shape"), [(2, (5, 7)), (2, (16, 16)), (3, (3, 4, 5))])
@@ -99,7 +103,7 @@ def test_undo_loss_is_a_divergence():
             super().__init__()
             self.ratio, self.factor = ratio, factor
 
-        def forward(self, counts, dose, domains):
+        def forward(self, counts, dose, domains, known):
             log = (self.ratio * self.factor).clamp_min(1e-30).log().float().view(1, 1, 4, 1, 1)
             return log.expand(1, 1, 4, *counts.shape[2:]), torch.zeros(1, 2, *counts.shape[2:])
 
@@ -177,5 +181,51 @@ def test_a_site_where_the_network_errs_wildly_does_not_make_the_loss_leap():
     dose = torch.tensor([0.01, 0.1, 1.0, 10.0], dtype=torch.float64)
     walked = Walked.draw(images, (1, 2), dose, Lattice((16, 16)), generator)
     calm = losses(model, walked).total.item()
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=20.0)
+    torch.nn.init.normal_(model.net.last.weight, std=20.0)
     assert losses(model, walked).total.item() < 1000 * calm  # exp of a hundred otherwise
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("boundary", ["noflux", "periodic"])
+def test_nothing_beyond_its_reach_changes_an_output(ndim, boundary):
+    """And all within a third of it does, so that the figure says something."""
+    torch.manual_seed(1)
+    architecture = Architecture((8, 8), blocks=1, fine=4)
+    net = LocalNet(ndim, 2, 3, 4, architecture).eval().requires_grad_(False)
+    torch.nn.init.normal_(net.last.weight)
+    reach = architecture.reach
+    sides = (2 * (reach + 4), *(8,) * (ndim - 1))
+    x = torch.randn(1, 2, *sides, dtype=torch.float64)
+    net.double()
+    condition = torch.randn(1, 4, dtype=torch.float64)
+    before = net(x, condition, boundary == "periodic")
+    x[:, :, 0] += 1.0
+    changed = (net(x, condition, boundary == "periodic") != before).flatten(3).any(-1)[0].any(0).nonzero()[:, 0]
+    if boundary == "periodic":
+        changed = torch.minimum(changed, sides[0] - changed)
+    assert reach / 3 < changed.max() <= reach
+
+
+def test_the_way_back_of_a_depthwise_convolution():
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias, grad = (
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in ((2, 6, 5, 4, 7), (6, 1, 3, 3, 3), (6,), (2, 6, 5, 4, 7))
+    )
+    leaves = [t.requires_grad_() for t in (x, weight, bias)]
+    ours = torch.autograd.grad(Depthwise.apply(*leaves), leaves, grad)
+    theirs = torch.autograd.grad(torch.nn.functional.conv3d(*leaves, padding=1, groups=6), leaves, grad)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_what_is_known_is_certain_and_changes_its_surroundings():
+    model, lattice = make_model(), Lattice((16, 16))
+    counts, dose = counts_like((1, 2, 16, 16)), torch.tensor([3.0], dtype=torch.float64)
+    told = torch.zeros(1, 3, 16, 16, dtype=torch.bool)
+    told[0, 1, 5, 5] = True
+    plain, informed = (model(counts, dose, [(1, lattice)], known) for known in (None, told))
+    assert informed.logits.softmax(1)[0, 1, 5, 5] == 1
+    assert (informed.logits - plain.logits)[0, :, 5, 6].abs().max() > 1e-4
+    nothing = model(counts, dose, [(1, lattice)], torch.zeros_like(told))
+    torch.testing.assert_close(nothing.logits, plain.logits)

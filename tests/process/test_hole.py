@@ -223,11 +223,7 @@ def test_only_a_mask_that_fits_makes_a_hole():
             Hole((4, 4), mask=mask)
 
 
-MODELS = {
-    (phases, ndim): random_model(phases, ndim, seed=phases, background=phases // 2)
-    for phases in (2, 3, 4)
-    for ndim in (1, 2, 3)
-}
+MODELS = {(phases, ndim): random_model(phases, ndim, seed=phases) for phases in (2, 3, 4) for ndim in (1, 2, 3)}
 
 
 def fill(model, totals, hole, around, seed=0, batch=64):

@@ -39,13 +39,13 @@ def test_decoding_measures_how_far_it_went():
     occupied[0, 0, 0], occupied[0, 3, 3] = 2, 1
     pore = np.full((4, 4), 0.1)
     pore[0, 0], pore[3, 3], pore[0, 1] = 0.9, 0.8, 0.3
-    done = decode(np.stack([pore, 1 - pore]), occupied, np.array([[3, 13]]), 1, lattice)
+    done = decode(np.stack([pore, 1 - pore]), occupied, np.array([[3, 13]]), (0,), lattice)
     assert (done.image == 0).nonzero()[0].tolist() == [0, 0, 3]
     assert done.overlap == pytest.approx(1 / 3)
     assert done.forced == pytest.approx(1 / 16)
     assert done.far == 0
     pore[2, 0] = 0.7
-    moved = decode(np.stack([pore, 1 - pore]), occupied, np.array([[3, 13]]), 1, lattice)
+    moved = decode(np.stack([pore, 1 - pore]), occupied, np.array([[3, 13]]), (0,), lattice)
     assert moved.far == pytest.approx(1 / 3)
-    wrapped = decode(np.stack([pore, 1 - pore]), occupied, np.array([[3, 13]]), 1, Lattice((4, 4), "periodic"))
+    wrapped = decode(np.stack([pore, 1 - pore]), occupied, np.array([[3, 13]]), (0,), Lattice((4, 4), "periodic"))
     assert wrapped.far == pytest.approx(1 / 3)

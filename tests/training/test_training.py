@@ -69,7 +69,8 @@ def test_validation_does_not_depend_on_the_batch(rock):
     ("size", "batch", "expected"),
     [
         ((8, 8), 16, [(4, (16, 16)), (1, (32, 32))]),
-        ((8, 8), 15, [(3, (16, 16))]),  # a batch has too few voxels for the wider ones
+        ((8, 8), 15, [(3, (16, 16)), (1, (32, 32))]),
+        ((8, 8), 7, [(1, (16, 16))]),  # the widest would have more than twice the voxels of a batch
         ((16, 16), 16, [(4, (32, 32))]),  # the images have
         ((32, 32), 16, []),
     ],
@@ -162,6 +163,6 @@ def test_a_run_on_disk(electrode, tmp_path):
         Run(tmp_path).settings()
 
 
-def test_the_largest_phase_is_the_background(rock, electrode):
+def test_every_phase_is_carried_but_the_larger_of_two(rock, electrode):
     assert make_trainer(rock).model.config.carried == (0,)
-    assert make_trainer(electrode).model.config.carried == (1, 2)
+    assert make_trainer(electrode).model.config.carried == (0, 1, 2)

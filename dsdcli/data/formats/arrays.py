@@ -3,6 +3,7 @@
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from dsdcli.errors import DataError, UsageError
 
 _AXES_OF = {2: "YX", 3: None, 4: "TZYX"}
 _SHAPE_IN_NAME = re.compile(r"(?<!\d)(\d+)x(\d+)(?:x(\d+))?(?!\d)", re.IGNORECASE)
-_TYPES = {
+_TYPES: dict[str, Any] = {
     "bool": np.uint8,
     "uint8": np.uint8,
     "u8": np.uint8,
@@ -120,7 +121,7 @@ def read_raw(path: Path, shape: tuple[int, ...] | None, dtype: str | None) -> Ra
     if named is None and voxels and size in (voxels, 2 * voxels):
         named = "uint8" if size == voxels else "uint16"
     itemsize = np.dtype(_TYPES[named]).itemsize if named else 1
-    if size != voxels * itemsize or not voxels:
+    if named is None or size != voxels * itemsize or not voxels:
         raise DataError(
             f"{path} has {size} bytes, but {'x'.join(map(str, shape))} voxels of {named or 'uint8 or uint16'} need "
             f"{voxels * itemsize}{'' if named else f' or {2 * voxels}'}; give the right `shape=(Z, Y, X)` and `dtype`"
