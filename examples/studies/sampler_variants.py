@@ -209,11 +209,11 @@ class FixedSize(UndoNet):
 
     def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         probability = super().clean(counts, dose, lattice).flatten(2)  # (B, 2, sites)
-        (carried,) = self.config.carried
+        first = self.config.carried[0]
         rng = np.random.default_rng(0)
-        totals = counts.flatten(1).sum(1).tolist()
-        taken = [_drawn(p[carried].numpy(), n, rng) for p, n in zip(probability, totals, strict=True)]
-        image = torch.from_numpy(np.array(taken)) == (carried == 1)
+        totals = counts[:, 0].flatten(1).sum(1).tolist()
+        taken = [_drawn(p[first].numpy(), n, rng) for p, n in zip(probability, totals, strict=True)]
+        image = torch.from_numpy(np.array(taken)) == (first == 1)
         return one_hot(image.long(), 2).mT.double().view(len(counts), 2, *lattice.shape)
 
 

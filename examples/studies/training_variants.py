@@ -61,12 +61,12 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(8, channels)
+        self.norm = nn.LayerNorm(channels)
         self.attention = nn.MultiheadAttention(channels, 4, batch_first=True)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool) -> torch.Tensor:
-        tokens = self.norm(x).flatten(2).mT  # (B, sites, channels)
-        return x + self.attention(tokens, tokens, tokens, need_weights=False)[0].mT.reshape(x.shape)
+        tokens = self.norm(x).flatten(1, -2)  # (B, sites, channels)
+        return x + self.attention(tokens, tokens, tokens, need_weights=False)[0].reshape(x.shape)
 
 
 class AttentiveNet(UndoNet):
@@ -202,7 +202,10 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
         "wider": net(channels=tuple(2 * c for c in CHANNELS)),
         "narrower": net(channels=tuple(2 * c // 3 for c in CHANNELS)),
         "one more level": net(channels=(*CHANNELS, CHANNELS[-1])),
-        "2 blocks": net(blocks=2),
+        "1 block": net(blocks=1),
+        "3 blocks": net(blocks=3),
+        "kernel 5": net(kernel=5),
+        "moments over the image": net(kind="moments"),
         "attention at the coarsest level": Variant(network=AttentiveNet),
         "EMA 0.9": Variant({"ema": 0.9}),
         "EMA 0.99": Variant({"ema": 0.99}),

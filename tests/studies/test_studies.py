@@ -4,6 +4,7 @@ import itertools
 import re
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
 from dsdcli.training.loss import losses
 from dsdcli.training.recipes import TrainSettings
@@ -155,8 +157,16 @@ def test_training_study(study, rock, monkeypatch, capsys):
 
 def test_every_variant_of_the_training_differs_from_the_recipe_in_something(monkeypatch, rock):
     monkeypatch.syspath_prepend(STUDIES)
-    from training_variants import Variant, variants
+    from training_study import BATCH
+    from training_variants import CHANNELS, Variant, variants
 
-    config = make_config(rock, TrainSettings("tiny", (16, 16), 1, None, 32, 1e-3, 0, "noflux", "float32"))
-    table = variants(config)
-    assert [name for name, variant in table.items() if variant == Variant()] == ["base"]
+    settings = TrainSettings("tiny", (16, 16), 1, None, BATCH, 1e-3, 0, "noflux", "float32", holes=0.0, large=0.0)
+    recipe, architecture = Variant(), Architecture(CHANNELS)
+    same = [
+        name
+        for name, variant in variants(make_config(rock, settings)).items()
+        if replace(settings, **variant.settings) == settings
+        and replace(architecture, **variant.architecture) == architecture
+        and replace(variant, settings=recipe.settings, architecture=recipe.architecture) == recipe
+    ]
+    assert same == ["base"]
