@@ -1,5 +1,7 @@
 """The examples run; the long ones in a short version."""
 
+import ast
+import json
 import runpy
 import subprocess
 import sys
@@ -10,9 +12,15 @@ import pytest
 import tifffile
 from PIL import Image
 
+from dsdcli.network.config import PRESETS, Architecture
+from dsdcli.training import trainer
 from tests.conftest import save_model
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+NOTEBOOKS = {  # with what makes them small
+    "rock_from_file_to_report": {"SCAN": (30, 48, 48), "CROP": (16, 16), "SECONDS": 0.1, "SAMPLES": 3},
+    "electrode_inpainted": {"SIZE": (30, 40), "DISK": (14, 20, 6), "FILLINGS": 2, "STEPS": 1},
+}
 
 
 def run(tmp_path, script, *words):
@@ -51,3 +59,34 @@ def test_picture_of_real_beside_generated(tmp_path, rock, model, monkeypatch):
         runpy.run_path(str(EXAMPLES / "real_beside_generated.py"), run_name="__main__")
         widths.append(Image.open(tmp_path / "picture.png").width)
     assert widths[0] > widths[1]  # the real crops are left out
+
+
+def test_every_notebook_is_run():
+    assert {path.stem for path in EXAMPLES.glob("*.ipynb")} == set(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_run(name, tmp_path, monkeypatch):
+    """Cell by cell, as a notebook does: the value of the last expression of a cell is shown."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setitem(PRESETS, "tiny", Architecture((8, 16)))
+    monkeypatch.setattr(trainer, "VALIDATION_CROPS", 32)
+    monkeypatch.setattr("dsdcli.evaluation.evaluate._CROPS", 8)
+    names, shown = {}, []
+    for cell in json.loads((EXAMPLES / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        *body, last = ast.parse("".join(cell["source"])).body
+        if not isinstance(last, ast.Expr):
+            body, last = [*body, last], ast.Expr(ast.Constant(None))
+        exec(compile(ast.Module(body, []), name, "exec"), names)
+        value = eval(compile(ast.Expression(last.value), name, "eval"), names)
+        if hasattr(value, "_repr_html_"):
+            shown.append(value._repr_html_())
+        if "parameters" in cell["metadata"].get("tags", ()):
+            assert set(NOTEBOOKS[name]) <= set(names)
+            names |= NOTEBOOKS[name]
+    assert len(shown) == 2 and all("<" in html for html in shown)
+    assert list(tmp_path.glob("*.json")), "samples are saved with their audit record"
