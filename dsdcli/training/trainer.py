@@ -53,7 +53,7 @@ class Trainer:
     A recipe of another kind is a subclass: with another ``network``, `doses` or `losses`.
     """
 
-    network: ClassVar[type[torch.nn.Module]] = UndoNet
+    network: ClassVar[type[UndoNet]] = UndoNet
 
     def __init__(self, config: ModelConfig, settings: TrainSettings, dataset: Dataset, device: torch.device) -> None:
         self.settings, self.dataset, self.device = settings, dataset, device

@@ -25,7 +25,7 @@ FREQUENCY = math.pi / math.log(SIGMA_MAX / SIGMA_MIN)
 
 
 class Denoiser(nn.Module):
-    """D(x; sigma, f): the expected clean field. Rates are one-hot channels of the carried phases less their volume
+    """D(x; sigma, f): the expected clean field. Fields are one-hot channels of the carried phases less their volume
     fractions f, which are known, scaled to the standard deviation SIGMA_DATA."""
 
     def __init__(self, config: ModelConfig) -> None:
