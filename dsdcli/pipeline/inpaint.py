@@ -124,7 +124,7 @@ def _fill(
 ) -> Fillings:
     """Fill, window by window, and check every voxel.
 
-    Windows around the parts of the hole show as much beyond it as half a training crop.
+    Windows around the parts of the hole show as much beyond it as half a training crop, and `MARGIN` at least.
 
     Args:
         totals: voxels of each phase in each part of the hole, int64 (n, R, K).
@@ -133,7 +133,7 @@ def _fill(
     stack = np.repeat(scan.image[None], len(totals), axis=0)
     decoding: list[list[dict[str, float]]] = [[] for _ in totals]
     began = time.monotonic()
-    around = windows(hole, max(config.size) // 2, config.architecture.multiple)
+    around = windows(hole, max(MARGIN, max(config.size) // 2), config.architecture.multiple)
     work = np.cumsum([0, *(window.hole.sites for window in around)])
     progress(0, 100, "")
     for number, window in enumerate(around):
