@@ -24,6 +24,8 @@ from dsdcli.sampling.hole_counts import drawn, kept, shared
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.windows import windows
 
+MARGIN = 32  # voxels around a hole that a window shows at least
+
 
 def inpaint(
     model: LoadedModel,
