@@ -13,14 +13,15 @@ def newest_dataset(folder: Path = Path()) -> Path | None:
 
 def newest_samples(folder: Path = Path()) -> Path | None:
     """The samples file in ``folder`` that was written last; only files that `dsd generate` made count, not fillings."""
-    from dsdcli.data.samples import EXTENSIONS, is_samples, read_audit
+    from dsdcli.data.samples import is_samples, read_audit
+    from dsdcli.data.writers import EXTENSIONS
 
     def filled(path: Path) -> bool:
         return "filled_voxels" in (read_audit(path.with_suffix(".json")) or {})
 
     files = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")]
     files.sort(key=_age, reverse=True)
-    return next((path for path in files if path.is_file() and is_samples(path) and not filled(path)), None)
+    return next((path for path in files if is_samples(path) and not filled(path)), None)
 
 
 def newest_run(folder: Path = Path("runs"), trained: bool = False) -> Path | None:

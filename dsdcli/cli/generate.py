@@ -48,7 +48,7 @@ def generate(
     sides = parse_size(size) if size else None
     at_a_time = parse_batch(batch)
 
-    from dsdcli.data.samples import check_samples_name
+    from dsdcli.data.writers import check_samples_name
     from dsdcli.discover import choose_model, free_name
     from dsdcli.files import require_folder
 

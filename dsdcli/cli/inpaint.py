@@ -53,7 +53,7 @@ def inpaint(
             "nothing says what to fill; give --mask FILE, --box Y0:Y1,X0:X1, --disk Y,X,R or --unknown LABEL"
         )
 
-    from dsdcli.data.samples import check_samples_name
+    from dsdcli.data.writers import check_samples_name
     from dsdcli.device import pick_device
     from dsdcli.discover import choose_model, free_name
     from dsdcli.files import require_folder

@@ -53,6 +53,8 @@ def ingest(
     holdout: float = 0.2,
     shape: tuple[int, ...] | None = None,
     dtype: str | None = None,
+    offset: int = 0,
+    endian: str = "little",
     argv: Sequence[str] = (),
 ) -> Ingested:
     """Read segmented images, name their phases, coarsen, split, and write a dataset.
@@ -69,6 +71,8 @@ def ingest(
         holdout: share to hold out; see `dsdcli.data.split.split`.
         shape: (Z, Y, X) or (Y, X) of raw files.
         dtype: type of raw files.
+        offset: bytes before the voxels of raw files.
+        endian: their byte order, "little" or "big".
         argv: the command, for the record.
 
     Raises:
@@ -81,7 +85,7 @@ def ingest(
     if downsample < 1:
         raise UsageError(f"--downsample {downsample} must be at least 1")
     path, notes = _output(sources, out)
-    gathered = gather(sources, axes, voxel, shape, dtype)
+    gathered = gather(sources, axes, voxel, shape, dtype, offset, endian)
     voxels: dict[int, int] = {}
     for image in gathered.images:
         for label, count in count_labels(image.array).items():

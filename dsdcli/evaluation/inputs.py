@@ -9,8 +9,6 @@ from dsdcli.data.phases import Phase, choose_phases, count_labels, to_indices
 from dsdcli.data.samples import Samples, read_samples
 from dsdcli.errors import DataError, DsdError, UsageError
 
-_NO_IMAGES = (".json", ".txt", ".csv", ".md", ".html", ".log")
-
 
 def open_real(path: Path, phases: tuple[Phase, ...] | None = None) -> tuple[Dataset, list[str]]:
     """The real images: a dataset, or a segmented image file or folder of slices, cut into two halves.
@@ -80,14 +78,13 @@ def read_stack(path: Path, phases: tuple[Phase, ...], skip_bad: bool) -> tuple[S
         UsageError: there is no such file.
         DataError: unreadable, of several sizes, or with labels of no phase; names the file.
     """
-    if not path.is_dir():
-        return read_samples(path, phases), []
-    from dsdcli.data.formats import natural_order
+    from dsdcli.data.formats import image_files, is_slices
 
-    files = [file for file in path.iterdir() if file.suffix.lower() not in _NO_IMAGES and not file.name.startswith(".")]
+    if not is_slices(path):
+        return read_samples(path, phases), []
     good: list[tuple[Path, Samples]] = []
     bad: list[str] = []
-    for file in sorted(files, key=natural_order):
+    for file in image_files(path):
         try:
             good.append((file, read_samples(file, phases)))
         except DsdError as error:
@@ -115,12 +112,11 @@ def _is_dataset(path: Path) -> bool:
         raise UsageError(f"there is no file {path} to compare with; make a dataset with: dsd ingest IMAGE")
     if path.is_dir():
         return False
-    import h5py
+    from dsdcli.data.formats.hdf5 import about_hdf5
 
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            return file.attrs.get("format") == FORMAT
-    except OSError:
+        return about_hdf5(path)["format"] == FORMAT
+    except DataError:
         return path.name.endswith(".dsd.h5")  # damaged: let the reader of datasets say so
 
 

@@ -1,0 +1,154 @@
+"""Reading in a process of its own: libraries in C that trust a file may crash on it, or never come back.
+
+The child answers a request (JSON on a line) with frames: a tag, a length of eight bytes, and so many bytes. ``h`` is a
+JSON header, ``d`` voxels in C order, ``e`` an error. Nothing is pickled.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsdcli.data.formats.limits import check_claim
+from dsdcli.errors import DataError, DsdError, UsageError
+
+SILENT = 15.0  # seconds without any answer after which a file is given up
+_START = 60.0  # seconds for an interpreter to start, on a busy machine
+_IDLE = 10.0  # seconds without work after which the process ends
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from dsdcli.data.formats.reader import serve; serve()"
+_lock = threading.Lock()
+_running: "list[_Child]" = []  # none or one
+
+
+class ReaderFault(Exception):
+    """What went wrong in the reading process, with its traceback."""
+
+
+def read_apart(kind: str, path: Path, inner: str | None = None) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """Have the reader ``kind`` of `dsdcli.data.formats.reader` read a file.
+
+    Returns:
+        the array (None where the reader gives a header alone), and the header.
+
+    Raises:
+        DataError, UsageError: as the reader says, or: it crashed or fell silent.
+        ReaderFault: any other error of the reader.
+    """
+    request = json.dumps([kind, str(path.absolute()), str(path), inner]).encode()
+    with _lock:
+        child = _running[0] if _running else None
+        if child and child.ready():
+            try:
+                return child.ask(request, path)
+            except EOFError:
+                pass  # it may have ended for want of work just then: ask a new one
+        child = _Child()
+        _running[:] = [child]
+        try:
+            return child.ask(request, path)
+        except EOFError as error:
+            raise DataError(f"cannot read {path}: damaged, its reader {error}") from error
+
+
+class _Child:
+    def __init__(self) -> None:
+        root = str(Path(__file__).parents[3])
+        self.owner = os.getpid()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _BOOT, root],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self.idle = threading.Timer(_IDLE, self.process.kill)
+        with self._within(_START):
+            self._frame()
+
+    def ready(self) -> bool:
+        """Whether it can take a request; not in a process forked from the one that started it."""
+        self.idle.cancel()
+        return self.owner == os.getpid() and self.process.poll() is None
+
+    def ask(self, request: bytes, path: Path) -> tuple[np.ndarray | None, dict[str, Any]]:
+        try:
+            self.process.stdin.write(request + b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise EOFError("crashed") from error
+        array, header = None, None
+        filled = 0
+        while header is None or (array is not None and filled < array.nbytes):
+            with self._within(SILENT):
+                tag, content = self._frame()
+            if tag == b"e":
+                self._rest()
+                _raise(**json.loads(content))
+            if tag == b"h":
+                header = json.loads(content)
+                if header.get("shape") is not None:
+                    dtype = np.dtype(header["dtype"])
+                    check_claim(header["shape"], dtype.itemsize, str(path))
+                    array = np.empty(header["shape"], dtype)
+                    flat = memoryview(array.reshape(-1).view(np.uint8))
+            else:
+                flat[filled : filled + len(content)] = content
+                filled += len(content)
+        self._rest()
+        return array, header
+
+    def _rest(self) -> None:
+        self.idle = threading.Timer(_IDLE, self.process.kill)
+        self.idle.daemon = True
+        self.idle.start()
+
+    def _frame(self) -> tuple[bytes, bytes]:
+        tag, length = self._exactly(1), int.from_bytes(self._exactly(8), "little")
+        return tag, self._exactly(length)
+
+    def _exactly(self, length: int) -> bytes:
+        content = self.process.stdout.read(length)
+        if len(content) < length:
+            raise EOFError("crashed")
+        return content
+
+    @contextmanager
+    def _within(self, seconds: float) -> Iterator[None]:
+        """Kill the process if the block takes longer."""
+        timer = threading.Timer(seconds, self.process.kill)
+        timer.daemon = True
+        timer.start()
+        began = time.monotonic()
+        try:
+            yield
+        except EOFError as error:
+            self.process.kill()
+            self.process.wait()
+            gave_up = time.monotonic() - began >= seconds
+            raise EOFError(f"did not come back within {seconds:g} s" if gave_up else "crashed") from error
+        finally:
+            timer.cancel()
+
+
+def _raise(error: str, message: str, trace: str) -> None:
+    known: dict[str, type[DsdError]] = {"DataError": DataError, "UsageError": UsageError}
+    if error in known:
+        raise known[error](message)
+    raise ReaderFault(f"{error}: {message}" if message else error) from ReaderFault(trace)
+
+
+def close() -> None:
+    """End the reading process, if there is one."""
+    with _lock:
+        for child in _running:
+            if child.ready():
+                child.process.kill()
+                child.process.wait()
+        _running.clear()
