@@ -1,6 +1,7 @@
 """Samples files: stacks of segmented images in the user's own labels and units."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from dsdcli.data.formats import Raster, is_slices, read_folder, read_image
+from dsdcli.data.formats import Raster, guarded, is_slices, read_folder, read_image
 from dsdcli.data.formats.hdf5 import about_hdf5
 from dsdcli.data.formats.metaimage import about_metaimage
 from dsdcli.data.formats.ome_zarr import about_zarr
 from dsdcli.data.formats.tiff import left_in_tiff
 from dsdcli.data.formats.vtk_image import says_ours
 from dsdcli.data.phases import Phase, count_labels, from_json, to_indices
+from dsdcli.data.voxel import UNITS_IN_METRES
 from dsdcli.data.writers import WRITERS, check_samples_name
 from dsdcli.errors import DataError
 from dsdcli.files import parse_json
@@ -86,15 +88,22 @@ def read_samples(path: Path | str, phases: Sequence[Phase] | None = None) -> Sam
         DataError: missing or unreadable file, or labels that belong to no phase.
     """
     path = Path(path)
+    with guarded(path):
+        return _samples(path, tuple(phases) if phases else None)
+
+
+def _samples(path: Path, phases: tuple[Phase, ...] | None) -> Samples:
     labels, about = _read(path)
     beside = path.with_suffix(".json")
     audit = read_audit(beside) or _if_audit(about.get("extra"))
     if not about.get("phases") and audit and isinstance(audit.get("phases"), list):
         about = {key: audit.get(key) for key in ("phases", "voxel_size", "voxel_unit")}
     own = from_json(json.dumps(about["phases"])) if about.get("phases") else None
-    stack, used = _indices(path, labels, own, tuple(phases) if phases else None)
-    size = about.get("voxel_size")
-    return Samples(stack, used, float(size) if size else None, about.get("voxel_unit"), audit)
+    stack, used = _indices(path, labels, own, phases)
+    size, unit = about.get("voxel_size") or None, about.get("voxel_unit")
+    if size and not (math.isfinite(float(size)) and float(size) > 0 and unit in UNITS_IN_METRES):
+        raise DataError(f"{path} is damaged: its voxels are of {size} {unit}")
+    return Samples(stack, used, float(size) if size else None, unit, audit)
 
 
 def is_samples(path: Path) -> bool:

@@ -2,7 +2,8 @@
 
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dsdcli.files import parse_json
 
 __all__ = [
     "Raster",
+    "guarded",
     "identity",
     "image_files",
     "is_slices",
@@ -78,8 +80,6 @@ def read_image(
 ) -> Raster:
     """Read the image file that ``text`` names (``file.h5:/path`` for an array inside a file).
 
-    Whatever is wrong with a file ends in one of two errors; the one that its reader met is their cause.
-
     Args:
         text: the file, or a zarr folder.
         shape: (Z, Y, X) or (Y, X), used for files of bare voxels.
@@ -92,10 +92,16 @@ def read_image(
         DataError: unreadable, or no labels; one line that says what to do.
     """
     path, inner = split_inner(text)
-    try:
+    with guarded(path):
         raster = _read(path, inner, _Bare(shape, dtype, offset, endian))
-        if raster.voxel is None:
-            raster = replace(raster, voxel=_sidecar(path) or from_name(path.name))
+        return raster if raster.voxel else replace(raster, voxel=_sidecar(path) or from_name(path.name))
+
+
+@contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Let whatever reading ``path`` raises end in a DataError that names it and keeps the error met as its cause."""
+    try:
+        yield
     except DsdError:
         raise
     except MemoryError as error:
@@ -105,7 +111,6 @@ def read_image(
         raise DataError(
             f"cannot read {path}: damaged, or not what it looks like ({type(error).__name__}{': ' * bool(said)}{said})"
         ) from error
-    return raster
 
 
 def _read(path: Path, inner: str | None, bare: _Bare) -> Raster:

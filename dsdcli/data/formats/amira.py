@@ -13,7 +13,16 @@ from dsdcli.data.voxel import unit_name
 from dsdcli.errors import DataError, UsageError
 
 HEADS = (b"# AmiraMesh", b"# Avizo")
-_TYPES = {"byte": "u1", "short": "i2", "ushort": "u2", "int": "i4", "int32": "i4", "float": "f4", "double": "f8"}
+_TYPES = {
+    "byte": "u1",
+    "sbyte": "i1",
+    "short": "i2",
+    "ushort": "u2",
+    "int": "i4",
+    "int32": "i4",
+    "float": "f4",
+    "double": "f8",
+}
 _MOST_HEADER = 2**24
 _LATTICE = re.compile(
     r"^\s*Lattice\s*\{\s*(\w+)(\[\d+\])?\s+([\w.\-]+)\s*\}\s*=?\s*@(\d+)(?:\((\w+),\s*(\d+)\))?", re.MULTILINE

@@ -1,15 +1,16 @@
 """Reading in a process of its own: libraries in C that trust a file may crash on it, or never come back.
 
 The child answers a request (JSON on a line) with frames: a tag, a length of eight bytes, and so many bytes. ``h`` is a
-JSON header, ``d`` voxels in C order, ``e`` an error. Nothing is pickled.
+JSON header, ``d`` voxels in C order, ``e`` an error. Nothing is pickled. The child ends itself when it computes for
+long without an answer (see `dsdcli.data.formats.reader.more_time`), also when nobody waits for it any more.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,7 @@ import numpy as np
 from dsdcli.data.formats.limits import check_claim
 from dsdcli.errors import DataError, DsdError, UsageError
 
-SILENT = 15.0  # seconds without any answer after which a file is given up
-_START = 60.0  # seconds for an interpreter to start, on a busy machine
+_SILENT = 300.0  # seconds without any answer after which a file is given up, however busy the machine or slow the disk
 _IDLE = 10.0  # seconds without work after which the process ends
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from dsdcli.data.formats.reader import serve; serve()"
 _lock = threading.Lock()
@@ -69,7 +69,7 @@ class _Child:
             stderr=subprocess.DEVNULL,
         )
         self.idle = threading.Timer(_IDLE, self.process.kill)
-        with self._within(_START):
+        with self._within(_SILENT):
             self._frame()
 
     def ready(self) -> bool:
@@ -86,7 +86,7 @@ class _Child:
         array, header = None, None
         filled = 0
         while header is None or (array is not None and filled < array.nbytes):
-            with self._within(SILENT):
+            with self._within(_SILENT):
                 tag, content = self._frame()
             if tag == b"e":
                 self._rest()
@@ -125,14 +125,12 @@ class _Child:
         timer = threading.Timer(seconds, self.process.kill)
         timer.daemon = True
         timer.start()
-        began = time.monotonic()
         try:
             yield
         except EOFError as error:
             self.process.kill()
-            self.process.wait()
-            gave_up = time.monotonic() - began >= seconds
-            raise EOFError(f"did not come back within {seconds:g} s" if gave_up else "crashed") from error
+            gave_up = -self.process.wait() in (getattr(signal, "SIGPROF", 0), getattr(signal, "SIGKILL", 0))
+            raise EOFError("did not come back" if gave_up else "crashed") from error
         finally:
             timer.cancel()
 

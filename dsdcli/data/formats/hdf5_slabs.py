@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from dsdcli.data.formats.limits import check_claim, sides
-from dsdcli.data.formats.reader import Slabs
+from dsdcli.data.formats.reader import Slabs, more_time
 from dsdcli.errors import DataError, UsageError
 
 _AT_ONCE = 2**23  # bytes of a slab, or one chunk if that is more
@@ -35,10 +35,12 @@ def slabs(path: Path, inner: str | None) -> Slabs:
             "extra": _text(file, "extra"),
             "remarks": remarks,
         }
-        rows = max(1, _AT_ONCE // max(1, stored.nbytes // max(1, len(stored))))
+        row = max(1, stored.nbytes // max(1, len(stored)))
+        rows = max(1, _AT_ONCE // row)
         if stored.chunks:
             rows = -(-rows // stored.chunks[0]) * stored.chunks[0]
         for start in range(0, len(stored), rows):
+            more_time(rows * row)
             yield stored[start : start + rows]
 
 

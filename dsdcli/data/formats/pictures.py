@@ -77,9 +77,11 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _frames(picture: Any, frames: int, name: str) -> np.ndarray:
     """Every frame as it is shown: (frames, Y, X), or with colours last."""
-    found = []
+    found, size = [], picture.size
     for number in range(frames):
         picture.seek(number)
+        if picture.size != size:
+            raise DataError(f"{name} is damaged: frame {number} is of another size than the first")
         found.append(np.asarray(picture))
     if len({frame.shape for frame in found}) > 1:
         raise DataError(f"{name} is a moving picture whose frames have palettes of their own; save them as PNG slices")

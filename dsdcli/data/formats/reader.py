@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,25 +13,40 @@ import numpy as np
 
 from dsdcli.device import free_ram
 
+_COMPUTING = 8.0  # seconds of processor time for the structure of a file, or one slab
+_PACE = 2e7  # bytes a second that every reader reaches
+
 
 def serve() -> None:
     """Answer requests on stdin until it ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not come between
     _limit_memory()
+    more_time()
     _send(answers, b"h", b"{}")
     for line in sys.stdin.buffer:
         kind, path, shown, inner = json.loads(line)
+        more_time()
         try:
             for item in _reader(kind)(Path(path), inner):
                 if isinstance(item, dict):
                     _send(answers, b"h", json.dumps(item).encode())
                 else:
                     _send(answers, b"d", np.ascontiguousarray(item).reshape(-1).view(np.uint8).data)
+                    more_time()
         except Exception as error:  # every kind: the parent decides what it means
             message = (str(error).splitlines() or [""])[0].replace(path, shown)
             about = {"error": type(error).__name__, "message": message[:2000], "trace": traceback.format_exc()[-4000:]}
             _send(answers, b"e", json.dumps(about).encode())
+
+
+def more_time(size: int = 0) -> None:
+    """End the process unless this is called again within some seconds of computing, more for ``size`` bytes to read.
+
+    The signal ends it also inside a library that never comes back. Not on Windows, which has none.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, _COMPUTING + size / _PACE)
 
 
 def _reader(kind: str) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from dsdcli.data.voxel import convert, unit_name
 from dsdcli.errors import DataError
 from dsdcli.files import parse_json
 
+_MOST_COMPLAINTS = 100  # of a file that is not worth going on with
 _MOST_CHANNELS = 4  # a longer "channel" axis is a stack that was never told what it is
 _SCREEN_DPI = (72, 75, 90, 96, 100, 120, 150, 180, 200, 240, 300, 400, 600, 720, 1200)
 
@@ -30,6 +32,7 @@ def read_tiff(path: Path) -> Raster:
     """
     name = str(path)
     try:
+        _check_chain(path)
         with _complaints() as complaints, tifffile.TiffFile(path) as tif:
             series = tif.series
             if len(series) > 1:
@@ -93,6 +96,30 @@ def _other_files(tif: tifffile.TiffFile, own: str) -> list[str]:
     return list(dict.fromkeys(name for name in named if name and name.lower() != own.lower()))
 
 
+def _check_chain(path: Path) -> None:
+    """See that the chain of pages ends: the library follows one that bites its tail for ever.
+
+    Raises:
+        ValueError: it does not.
+    """
+    with path.open("rb") as file:
+        order = "<" if file.read(2) == b"II" else ">"
+        big = struct.unpack(f"{order}H", file.read(2))[0] == 43
+        number, pointer, tag = (f"{order}Q", f"{order}Q", 20) if big else (f"{order}H", f"{order}I", 12)
+        file.seek(8 if big else 4)
+        seen: set[int] = set()
+        while len(at := file.read(struct.calcsize(pointer))) == struct.calcsize(pointer):
+            page = struct.unpack(pointer, at)[0]
+            if page in seen:
+                raise ValueError("its chain of pages has no end")
+            seen.add(page)
+            file.seek(page)
+            tags = file.read(struct.calcsize(number))
+            if not page or len(tags) < struct.calcsize(number):
+                return
+            file.seek(tag * min(struct.unpack(number, tags)[0], 2**16), 1)
+
+
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
     """Collect what tifffile logs: of a file cut short it reads the pages that are left, and only logs an error; of a
@@ -104,6 +131,8 @@ def _complaints() -> Iterator[list[str]]:
             said = _first_line(record.getMessage())
             if record.levelno >= logging.ERROR or "zeroed" in said or "is missing" in said:
                 lines.append(said)
+            if len(lines) > _MOST_COMPLAINTS:
+                raise ValueError(lines[0])
 
     logger = logging.getLogger("tifffile")
     handler, propagate = Collect(), logger.propagate

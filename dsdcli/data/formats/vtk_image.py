@@ -1,5 +1,6 @@
 """VTK images (.vti, and .vtk of structured points), by the library that comes with porespy."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dsdcli.data.formats.limits import check_claim
-from dsdcli.data.formats.reader import Slabs
+from dsdcli.data.formats.reader import Slabs, more_time
 from dsdcli.errors import DataError, UsageError
 
 OURS = "dsd"  # the field that holds what `write_samples` leaves
@@ -88,6 +89,7 @@ def _load(path: Path) -> Any:
     if len(shape) != 3:
         raise DataError(f"{path} is damaged: it does not say how large its image is")
     check_claim(shape, 1, str(path), path.stat().st_size * 8)
+    more_time(8 * math.prod(shape))
     reader = vtkXMLImageDataReader() if xml else vtkStructuredPointsReader()
     reader.SetFileName(str(path))
     reader.Update()
