@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the commands themselves: `python docs/make_cli.py`. A test keeps the two equal."""
+"""Write docs/reference/cli.md from the commands themselves: `python docs/make_cli.py`. A test keeps the two equal."""
 
 import inspect
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typer.models import ArgumentInfo
 
 from dsdcli.cli import app
 
-PAGE = Path(__file__).with_name("cli.md")
+PAGE = Path(__file__).with_name("reference") / "cli.md"
 
 HEAD = """\
 # The commands

@@ -151,8 +151,8 @@ def _unused_gpu() -> Problem:
 
 def _models(problems: list[Problem]) -> list[dict[str, Any]]:
     """The shipped models; those that cannot be loaded go to ``problems``."""
+    from dsdcli.network.catalogue import shipped_models
     from dsdcli.network.checkpoint import load_model
-    from dsdcli.network.shipped import shipped_models
 
     models = []
     shipped = shipped_models()

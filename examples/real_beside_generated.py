@@ -18,15 +18,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dsdcli.data.dataset import Dataset
-from dsdcli.data.sheet import colours
 from dsdcli.device import pick_device
 from dsdcli.evaluation.crops import matched_crops
 from dsdcli.evaluation.metrics import measure
 from dsdcli.files import atomic
-from dsdcli.network.shipped import find_model
-from dsdcli.sampling.job import Job, make_totals
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
+from dsdcli.network.catalogue import find_model
+from dsdcli.pipeline.generate import Job, make_totals
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
+from dsdcli.view.sheet import colours
 
 METRICS = ("two-point", "chords", "pore-size")
 TITLES = ("two-point correlation $S_2 - \\varphi^2$", "chord length", "local thickness (radius)")
@@ -48,7 +48,7 @@ class Panel:
 def make_panel(dataset_path: Path, model: str, n: int, steps: int, seed: int, device: str) -> Panel:
     """Generate n samples and draw the real crops that go with them."""
     dataset, path = Dataset.open(dataset_path), find_model(model)
-    job = Job.prepare(path, None, None, SamplerSettings(steps=steps), seed, 64, pick_device(device))
+    job = Job.prepare(path, None, None, Trapezoidal(steps=steps), seed, 64, pick_device(device))
     if job.lattice.ndim != 2:
         raise SystemExit(f"{model} is a 3D model; this picture is for 2D ones")
     stack = np.empty((n, *job.lattice.shape), np.uint8)
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("pairs", nargs="+", metavar="DATASET MODEL", help="one or more datasets, each with its model")
     parser.add_argument("-o", "--out", type=Path, default=Path("real_beside_generated.png"))
     parser.add_argument("-n", type=int, default=64, help="samples of each model, 8 or more (default 64)")
-    parser.add_argument("--steps", type=int, default=SamplerSettings().steps, help="leaps of the reverse walk")
+    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps of the reverse walk")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--curves-only", action="store_true", help="leave out the real crops")

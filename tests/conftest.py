@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from dsdcli.data.dataset import Dataset, Image
+from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.phases import Phase
 from dsdcli.network.config import Architecture, ModelConfig
 from dsdcli.network.model import UndoNet
@@ -25,7 +25,7 @@ def blobs(shape, levels, seed):
 def make_dataset(folder, phases, levels, name="toy"):
     """Write a dataset of volumes 24x32x32 (train) and 16x32x32 (held out) and open it."""
     path = folder / f"{name}.dsd.h5"
-    train, heldout = (Image(blobs((depth, 32, 32), levels, seed), "ZYX") for seed, depth in ((0, 24), (1, 16)))
+    train, heldout = (LabelledImage(blobs((depth, 32, 32), levels, seed), "ZYX") for seed, depth in ((0, 24), (1, 16)))
     Dataset(path, phases, 2.0, "um", "z", 1, {"sources": []}, (train,), (heldout,)).write(path)
     return Dataset.open(path)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from dsdcli.data.dataset import Dataset, Image
+from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.phases import Phase
 
 TWO = (Phase("pore", 0), Phase("solid", 255))
@@ -28,8 +28,8 @@ def make_dataset(folder: Path, phases: tuple[Phase, ...] = TWO) -> Dataset:
         slice_axes="z",
         downsample=1,
         provenance={},
-        train=(Image(volume(1, phases=len(phases)), "ZYX"),),
-        heldout=(Image(volume(2, phases=len(phases)), "ZYX"),),
+        train=(LabelledImage(volume(1, phases=len(phases)), "ZYX"),),
+        heldout=(LabelledImage(volume(2, phases=len(phases)), "ZYX"),),
     )
     dataset.write(dataset.path)
     return dataset

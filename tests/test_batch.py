@@ -10,9 +10,9 @@ import torch
 from dsdcli.device import free_memory
 from dsdcli.network.config import PRESETS
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.batch import BATCH_BLOCKS, BLOCK_SITES, USED_SHARE, block_images, fitting_batch, peak_bytes
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
+from dsdcli.sampling.blocks import BATCH_BLOCKS, BLOCK_SITES, USED_SHARE, block_images, fitting_batch, peak_bytes
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
 from tests.conftest import random_model
 
 CPU = torch.device("cpu")
@@ -51,7 +51,7 @@ def test_the_samples_are_the_same_for_any_batch():
     totals = np.tile([3000, 7000], (4, 1))
 
     def images(batch: int) -> np.ndarray:
-        states = generate(model, totals, lattice, SamplerSettings(steps=1), 3, batch)
+        states = generate(model, totals, lattice, Trapezoidal(steps=1), 3, batch)
         done = dict(pair for state in states for pair in state.finished)
         return np.stack([done[i].image for i in range(len(totals))])
 

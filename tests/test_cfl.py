@@ -17,10 +17,10 @@ from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
-from dsdcli.sampling.cfl import CflSettings, cfl
-from dsdcli.sampling.sampler import START
+from dsdcli.sampling.generate import START
+from dsdcli.sampling.tau_leaping import TauLeaping, cfl
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
-from dsdcli.training.settings import TrainSettings
 from tests.conftest import random_model
 from tests.test_sampling import generated
 
@@ -49,7 +49,7 @@ def test_exact_rates_reproduce_the_density_with_an_error_that_falls_with_the_bou
         one = generators(1)
         begin, end = (at(torch.tensor([dose], dtype=torch.float64)) for dose in (high, low))
         walkers = scatter(torch.tensor([[particles]]), lattice, one, begin[None])
-        *states, last = cfl(walkers, 1, exact, lattice, high, CflSettings(bound, low), one)
+        *states, last = cfl(walkers, 1, exact, lattice, high, TauLeaping(bound, low), one)
         found = last.occupancy(lattice, 1, 1).flatten() / particles
         return len(states) + 1, 0.5 * (found - end[0]).abs().sum().item()
 
@@ -81,7 +81,7 @@ def test_particles_hop_once_at_most_and_never_across_closed_bonds(boundary):
         bonds = lattice.open_bonds()
         steps = 0
         for then in cfl(
-            now, 2, lambda n, s, lat: torch.ones(len(n), 2, 4, 7, 6), lattice, 2.0, CflSettings(1.0), generators(2)
+            now, 2, lambda n, s, lat: torch.ones(len(n), 2, 4, 7, 6), lattice, 2.0, TauLeaping(1.0), generators(2)
         ):
             assert torch.equal(then.occupancy(lattice, 2, 2).flatten(2).sum(2), counts)
             assert inside[tuple(then.site.T)].all()
@@ -102,13 +102,13 @@ def test_steps_keep_the_largest_hop_probability_at_the_bound():
         return h
 
     walkers = scatter(torch.tensor([[20]]), Lattice((9,), "periodic"), generators(1))
-    list(cfl(walkers, 1, undo, Lattice((9,), "periodic"), 1.0, CflSettings(0.3, 0.5), generators(1)))
+    list(cfl(walkers, 1, undo, Lattice((9,), "periodic"), 1.0, TauLeaping(0.3, 0.5), generators(1)))
     assert seen == pytest.approx([0.9**i for i in range(len(seen))])
     assert 0.9 ** len(seen) <= 0.5
 
 
 def test_samples_have_exact_counts_and_depend_on_their_seed_alone():
-    model, lattice, how = random_model(3, 2), Lattice((6, 5)), CflSettings(1.0)
+    model, lattice, how = random_model(3, 2), Lattice((6, 5)), TauLeaping(1.0)
     totals = np.random.default_rng(1).multinomial(30, [0.3, 0.3, 0.4], size=5)
     totals[3] = [0, 0, 30]  # nothing walks
     whole = generated(model, totals, lattice, how, seed=5)
@@ -131,7 +131,7 @@ def test_command_reports_the_evaluations_it_needed(dsd, rock, tmp_path, monkeypa
     assert code == 0, err
     audit = json.loads((tmp_path / "a.json").read_text())
     # With h = s the rates add up to 4, but for walls, and every step is bound / 4.
-    end = CflSettings().dose_end
+    end = TauLeaping().dose_end
     assert audit["evaluations_per_sample"] == math.ceil(4 * (START * config.dose_max - end) / 0.5) + 1
     assert audit["sampler"] == {"name": "cfl", "bound": 0.5, "dose_end": end}
     assert f"{audit['evaluations_per_sample']} evaluations each" in err
@@ -148,4 +148,4 @@ def test_command_reports_the_evaluations_it_needed(dsd, rock, tmp_path, monkeypa
 @pytest.mark.parametrize("values", [{"bound": 0}, {"bound": 1.1}, {"bound": float("nan")}, {"dose_end": 0}])
 def test_impossible_settings_are_refused(values):
     with pytest.raises(UsageError, match="must"):
-        CflSettings(**values)
+        TauLeaping(**values)

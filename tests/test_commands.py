@@ -15,8 +15,8 @@ import torch
 
 from dsdcli.data.phases import Phase
 from dsdcli.network.config import PRESETS, Architecture
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import Run, make_config
-from dsdcli.training.settings import TrainSettings
 from dsdcli.training.trainer import Trainer
 from tests.conftest import blobs, make_dataset
 
@@ -196,7 +196,7 @@ def test_a_full_disk_leaves_nothing(dsd, run, tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dsdcli.sampling.job.write_sheet", full)
+    monkeypatch.setattr("dsdcli.pipeline.generate.write_sheet", full)
     before = sorted(tmp_path.rglob("*"))
     code, out, err = dsd("generate", "-n", 1, "--steps", 1)
     assert (code, out) == (1, "")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from dsdcli.data.dataset import Dataset, Image
+from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.downsample import majority
 from dsdcli.data.phases import Phase, choose_phases, count_labels, to_indices, to_labels
 from dsdcli.data.split import split
@@ -22,7 +22,9 @@ def numbered(*shape: int) -> np.ndarray:
     return np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
 
 
-def make(*train: Image, heldout: tuple[Image, ...] = (), slice_axes: str = "z", phases: int = 250) -> Dataset:
+def make(
+    *train: LabelledImage, heldout: tuple[LabelledImage, ...] = (), slice_axes: str = "z", phases: int = 250
+) -> Dataset:
     return Dataset(
         path=Path("toy.dsd.h5"),
         phases=tuple(Phase(f"phase{label}", label) for label in range(phases)),
@@ -53,7 +55,7 @@ def windows(image: np.ndarray, size: tuple[int, ...]) -> list[np.ndarray]:
 
 def test_crops_of_an_image_are_uniform():
     image = numbered(9, 11)
-    crops = make(Image(image, "YX"), slice_axes="t").crops("train", 20_000, (4, 3), np.random.default_rng(0))
+    crops = make(LabelledImage(image, "YX"), slice_axes="t").crops("train", 20_000, (4, 3), np.random.default_rng(0))
     assert crops.shape == (20_000, 4, 3)
     assert crops.dtype == np.uint8
     assert_uniform(crops, windows(image, (4, 3)))
@@ -61,7 +63,7 @@ def test_crops_of_an_image_are_uniform():
 
 def test_crops_of_stacks_of_different_sizes_are_uniform_over_all_possible_crops():
     stack, single = numbered(2, 5, 6), numbered(9, 10) + 60
-    dataset = make(Image(stack, "TYX"), Image(single, "YX"), slice_axes="t")
+    dataset = make(LabelledImage(stack, "TYX"), LabelledImage(single, "YX"), slice_axes="t")
     possible = [window for image in [*stack, single] for window in windows(image, (3, 5))]
     assert_uniform(dataset.crops("train", 20_000, (3, 5), np.random.default_rng(1)), possible)
 
@@ -75,13 +77,13 @@ def test_slices_are_cut_across_the_slice_axes_only(slice_axes):
         for plane in np.moveaxis(volume, "zyx".index(axis), 0)
         for window in windows(plane, (2, 4))
     ]
-    dataset = make(Image(volume, "ZYX"), slice_axes=slice_axes)
+    dataset = make(LabelledImage(volume, "ZYX"), slice_axes=slice_axes)
     assert_uniform(dataset.crops("train", 20_000, (2, 4), np.random.default_rng(2)), possible)
 
 
 def test_sub_volumes_are_uniform():
     volume = numbered(4, 5, 6)
-    crops = make(Image(volume, "ZYX")).crops("train", 10_000, (3, 2, 5), np.random.default_rng(3))
+    crops = make(LabelledImage(volume, "ZYX")).crops("train", 10_000, (3, 2, 5), np.random.default_rng(3))
     assert_uniform(crops, windows(volume, (3, 2, 5)))
 
 
@@ -89,7 +91,7 @@ def test_augmentation_flips_and_exchanges_axes_only_where_directions_are_alike()
     flips = [numbered(2, 2)[::a, ::b] for a, b in itertools.product((1, -1), repeat=2)]
     turned = [image.T for image in flips]
     rng = np.random.default_rng(4)
-    plain = make(Image(numbered(1, 2, 2), "ZYX"), slice_axes="z")
+    plain = make(LabelledImage(numbered(1, 2, 2), "ZYX"), slice_axes="z")
     assert_uniform(plain.crops("train", 4000, (2, 2), rng, augment=True), flips)
     alike = replace(plain, slice_axes="zyx")
     assert_uniform(alike.crops("train", 4000, (2, 2), rng, augment=True), flips + turned)
@@ -97,20 +99,20 @@ def test_augmentation_flips_and_exchanges_axes_only_where_directions_are_alike()
 
 def test_augmentation_of_cubes_uses_all_48_symmetries_and_of_boxes_those_that_keep_the_shape():
     rng = np.random.default_rng(5)
-    cube = make(Image(numbered(2, 2, 2), "ZYX"), slice_axes="zyx")
+    cube = make(LabelledImage(numbered(2, 2, 2), "ZYX"), slice_axes="zyx")
     assert len({crop.tobytes() for crop in cube.crops("train", 2000, (2, 2, 2), rng, augment=True)}) == 48
-    box = make(Image(numbered(2, 3, 3), "ZYX"), slice_axes="zyx")
+    box = make(LabelledImage(numbered(2, 3, 3), "ZYX"), slice_axes="zyx")
     assert len({crop.tobytes() for crop in box.crops("train", 2000, (2, 3, 3), rng, augment=True)}) == 16
 
 
 def test_crops_depend_on_the_generator_alone():
-    dataset = make(Image(numbered(6, 6, 6), "ZYX"), slice_axes="zyx")
+    dataset = make(LabelledImage(numbered(6, 6, 6), "ZYX"), slice_axes="zyx")
     first, second = (dataset.crops("train", 50, (3, 3), np.random.default_rng(7), augment=True) for _ in range(2))
     assert np.array_equal(first, second)
 
 
 def test_a_split_never_lends_voxels_to_the_other():
-    train, heldout = split([Image(numbered(10, 4, 5), "ZYX")], 0.3)
+    train, heldout = split([LabelledImage(numbered(10, 4, 5), "ZYX")], 0.3)
     dataset = make(*train, heldout=heldout, slice_axes="zyx")
     rng = np.random.default_rng(8)
     assert dataset.crops("train", 3000, (3, 3), rng).max() < 140
@@ -118,7 +120,7 @@ def test_a_split_never_lends_voxels_to_the_other():
 
 
 def test_directions_too_thin_for_the_crop_are_left_out_until_none_is_left():
-    dataset = make(Image(numbered(2, 8, 8), "ZYX"), slice_axes="zyx")
+    dataset = make(LabelledImage(numbered(2, 8, 8), "ZYX"), slice_axes="zyx")
     possible = [window for plane in numbered(2, 8, 8) for window in windows(plane, (4, 4))]
     assert_uniform(dataset.crops("train", 5000, (4, 4), np.random.default_rng(9)), possible)
     with pytest.raises(DataError, match=r"crops of 9x9 do not fit into the train images .*8x8.*--size"):
@@ -126,7 +128,7 @@ def test_directions_too_thin_for_the_crop_are_left_out_until_none_is_left():
 
 
 def test_volumes_cannot_be_cut_from_images_and_nothing_from_an_empty_split():
-    dataset = make(Image(numbered(3, 8, 8), "TYX"), slice_axes="t")
+    dataset = make(LabelledImage(numbered(3, 8, 8), "TYX"), slice_axes="t")
     with pytest.raises(DataError, match="need a volume"):
         dataset.crops("train", 1, (2, 2, 2), np.random.default_rng(0))
     with pytest.raises(DataError, match="no heldout images"):
@@ -138,7 +140,7 @@ def test_volumes_cannot_be_cut_from_images_and_nothing_from_an_empty_split():
 @pytest.mark.parametrize("slice_axes", ["z", "zyx"])
 def test_drawing_a_batch_takes_little_time(slice_axes):
     volume = np.random.default_rng(0).integers(0, 2, (256, 300, 300), dtype=np.uint8)
-    dataset, rng = make(Image(volume, "ZYX"), slice_axes=slice_axes, phases=2), np.random.default_rng(0)
+    dataset, rng = make(LabelledImage(volume, "ZYX"), slice_axes=slice_axes, phases=2), np.random.default_rng(0)
 
     def seconds() -> float:
         start = time.perf_counter()
@@ -151,14 +153,18 @@ def test_drawing_a_batch_takes_little_time(slice_axes):
 def test_fractions_are_exact_and_by_split():
     train, heldout = np.zeros((4, 5), np.uint8), np.ones((2, 5), np.uint8)
     train[0, :3] = 2
-    dataset = make(Image(train, "YX"), heldout=(Image(heldout, "YX"),), phases=3)
+    dataset = make(LabelledImage(train, "YX"), heldout=(LabelledImage(heldout, "YX"),), phases=3)
     assert dataset.counts().tolist() == [17, 10, 3]
     assert dataset.fractions("train").tolist() == [17 / 20, 0, 3 / 20]
     assert dataset.fractions("heldout").tolist() == [0, 1, 0]
 
 
 def test_a_file_keeps_everything(tmp_path):
-    dataset = make(Image(numbered(2, 6, 7), "TYX"), Image(numbered(5, 9), "YX"), heldout=(Image(numbered(3, 3), "YX"),))
+    dataset = make(
+        LabelledImage(numbered(2, 6, 7), "TYX"),
+        LabelledImage(numbered(5, 9), "YX"),
+        heldout=(LabelledImage(numbered(3, 3), "YX"),),
+    )
     dataset.write(tmp_path / "a.dsd.h5")
     again = Dataset.open(tmp_path / "a.dsd.h5")
     for name in ("phases", "voxel_size", "voxel_unit", "slice_axes", "downsample", "provenance", "digest"):
@@ -171,7 +177,7 @@ def test_a_file_keeps_everything(tmp_path):
 
 
 def test_the_digest_is_of_the_content_not_of_the_file():
-    dataset = make(Image(numbered(6, 7), "YX"), heldout=(Image(numbered(2, 7), "YX"),))
+    dataset = make(LabelledImage(numbered(6, 7), "YX"), heldout=(LabelledImage(numbered(2, 7), "YX"),))
     same = replace(dataset, path=Path("elsewhere"), provenance={})
     assert same.digest == dataset.digest
     image = numbered(6, 7)
@@ -179,15 +185,15 @@ def test_the_digest_is_of_the_content_not_of_the_file():
     others = [
         replace(dataset, voxel_size=2.6),
         replace(dataset, slice_axes="t"),
-        replace(dataset, train=(Image(image, "YX"),)),
-        replace(dataset, train=(Image(numbered(7, 6), "YX"),)),
+        replace(dataset, train=(LabelledImage(image, "YX"),)),
+        replace(dataset, train=(LabelledImage(numbered(7, 6), "YX"),)),
         replace(dataset, train=dataset.heldout, heldout=dataset.train),
     ]
     assert len({dataset.digest, *(other.digest for other in others)}) == 6
 
 
 def test_provenance_may_be_long(tmp_path):
-    dataset = replace(make(Image(numbered(4, 4), "YX")), provenance={"argv": ["slice.tif"] * 20_000})
+    dataset = replace(make(LabelledImage(numbered(4, 4), "YX")), provenance={"argv": ["slice.tif"] * 20_000})
     dataset.write(tmp_path / "a.dsd.h5")
     assert Dataset.open(tmp_path / "a.dsd.h5").provenance == dataset.provenance
 
@@ -196,7 +202,7 @@ def test_what_is_no_dataset_is_refused_in_one_line(tmp_path):
     with pytest.raises(UsageError, match="dsd ingest"):
         Dataset.open(tmp_path / "missing.dsd.h5")
     good = tmp_path / "good.dsd.h5"
-    make(Image(np.random.default_rng(0).integers(0, 200, (90, 90), np.uint8), "YX")).write(good)
+    make(LabelledImage(np.random.default_rng(0).integers(0, 200, (90, 90), np.uint8), "YX")).write(good)
     truncated = tmp_path / "truncated.dsd.h5"
     truncated.write_bytes(good.read_bytes()[:3000])
     text = tmp_path / "text.dsd.h5"
@@ -205,7 +211,7 @@ def test_what_is_no_dataset_is_refused_in_one_line(tmp_path):
     with h5py.File(foreign, "w") as file:
         file["image"] = numbered(3, 3)
     strange = tmp_path / "strange.dsd.h5"
-    replace(make(Image(numbered(3, 3), "YX")), phases=(Phase("pore", 0), Phase("solid", 1))).write(strange)
+    replace(make(LabelledImage(numbered(3, 3), "YX")), phases=(Phase("pore", 0), Phase("solid", 1))).write(strange)
     for path in (truncated, text, foreign, strange):
         with pytest.raises(DataError) as caught:
             Dataset.open(path)
@@ -244,18 +250,22 @@ def test_large_images_are_coarsened_in_parts_without_seams(monkeypatch):
     assert np.array_equal(majority(image, 2, (0, 1, 2)), whole)
 
 
-def lengths(images: tuple[Image, ...]) -> list[int]:
+def lengths(images: tuple[LabelledImage, ...]) -> list[int]:
     return [len(image.array) for image in images]
 
 
 def test_the_last_slab_of_every_volume_is_held_out():
-    train, heldout = split([Image(numbered(10, 2, 2), "ZYX"), Image(numbered(5, 2, 2), "ZYX")], 0.2)
+    train, heldout = split([LabelledImage(numbered(10, 2, 2), "ZYX"), LabelledImage(numbered(5, 2, 2), "ZYX")], 0.2)
     assert lengths(train) == [8, 4]
     assert lengths(heldout) == [2, 1]
 
 
 def test_of_independent_images_the_last_are_held_out_wherever_they_are_stored():
-    images = [Image(numbered(3, 2, 2), "TYX"), Image(numbered(4, 3), "YX"), Image(numbered(4, 2, 2), "TYX")]
+    images = [
+        LabelledImage(numbered(3, 2, 2), "TYX"),
+        LabelledImage(numbered(4, 3), "YX"),
+        LabelledImage(numbered(4, 2, 2), "TYX"),
+    ]
     train, heldout = split(images, 0.6)
     assert [image.array.shape for image in train] == [(3, 2, 2)]
     assert [image.array.shape for image in heldout] == [(4, 3), (4, 2, 2)]
@@ -265,11 +275,11 @@ def test_of_independent_images_the_last_are_held_out_wherever_they_are_stored():
 
 
 def test_one_image_gives_its_last_rows_and_a_split_needs_two():
-    train, heldout = split([Image(numbered(10, 7), "YX")], 0.25)
+    train, heldout = split([LabelledImage(numbered(10, 7), "YX")], 0.25)
     assert np.array_equal(np.concatenate([train[0].array, heldout[0].array]), numbered(10, 7))
     assert lengths(heldout) == [2]
     with pytest.raises(DataError, match="--holdout 0"):
-        split([Image(numbered(1, 7), "YX")], 0.2)
+        split([LabelledImage(numbered(1, 7), "YX")], 0.2)
 
 
 def test_labels_become_indices_and_come_back():

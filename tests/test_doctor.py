@@ -11,8 +11,8 @@ from dsdcli.doctor import check_package, requirements
 from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
-from dsdcli.training.settings import TrainSettings
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def model(rock, tmp_path, monkeypatch):
     config = replace(make_config(rock, settings), architecture=Architecture((8, 16)))
     save_config(tmp_path, config)
     save_tensors(tmp_path / "model.safetensors", UndoNet(config).state_dict())
-    monkeypatch.setattr("dsdcli.network.shipped.shipped_models", lambda: {"toy-2d": tmp_path})
+    monkeypatch.setattr("dsdcli.network.catalogue.shipped_models", lambda: {"toy-2d": tmp_path})
     return tmp_path
 
 
@@ -57,7 +57,7 @@ def test_a_damaged_model_is_a_problem_with_a_fix(dsd, model):
 
 
 def test_no_models_are_a_problem(dsd, monkeypatch):
-    monkeypatch.setattr("dsdcli.network.shipped.shipped_models", dict)
+    monkeypatch.setattr("dsdcli.network.catalogue.shipped_models", dict)
     code, out, _ = dsd("doctor", "--json")
     assert code == 1
     assert [item["problem"] for item in json.loads(out)["problems"]] == ["no shipped models came along"]

@@ -8,9 +8,9 @@ from dsdcli.errors import DataError
 from dsdcli.evaluation.compare import compare
 from dsdcli.evaluation.crops import fractions, matched_crops
 from dsdcli.evaluation.evaluate import evaluate
-from dsdcli.evaluation.kinds import Correlation, Number, Path, Sizes
 from dsdcli.evaluation.neighbours import nearest_crops, symmetries, turn_back, turn_image
 from dsdcli.evaluation.novelty import diversity, memorisation
+from dsdcli.evaluation.statistics import Correlation, LinealPath, Number, Sizes
 from tests.evaluation_data import THREE, make_dataset, shuffled
 
 GOOD = {"indistinguishable", "matched", "undefined", "novel", "diverse"}
@@ -97,8 +97,8 @@ def test_the_two_point_distance_is_its_definition():
 
 def test_the_lineal_path_distance_leaves_out_the_volume_fraction():
     real, generated = np.array([0.5, 0.5, 0.3, 0.1, 0.2]), np.array([0.4, 0.6, 0.3, 0.2, 0.2])
-    assert Path(axes=2).distance(generated, real) == pytest.approx(0.1 / 0.6)
-    assert Path(axes=2).summary(real) == pytest.approx(1.6 / 1.0)
+    assert LinealPath(axes=2).distance(generated, real) == pytest.approx(0.1 / 0.6)
+    assert LinealPath(axes=2).summary(real) == pytest.approx(1.6 / 1.0)
 
 
 def test_the_distance_of_sizes_is_the_mean_shift():

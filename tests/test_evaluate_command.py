@@ -12,10 +12,10 @@ from dsdcli.cli import app
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.samples import write_samples
 from dsdcli.errors import DsdError
-from dsdcli.evaluation import work
-from dsdcli.evaluation.inputs import read_stack
-from dsdcli.evaluation.kept import Kept
+from dsdcli.evaluation import workers
+from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.metrics import METRICS, measure
+from dsdcli.pipeline.inputs import read_stack
 from tests.evaluation_data import THREE, TWO, make_dataset, shuffled, volume
 
 
@@ -214,7 +214,7 @@ def test_work_cut_short_goes_on_where_it_stopped(dataset, here, monkeypatch):
             raise KeyboardInterrupt
         return measure(*args)
 
-    monkeypatch.setattr(work, "measure", stop_after_ten)
+    monkeypatch.setattr(workers, "measure", stop_after_ten)
     stopped = run(*words)
     assert "s.evaluate-partial.jsonl; the same command goes on" in stopped.stderr
     with Path("s.evaluate-partial.jsonl").open("a") as file:
@@ -229,22 +229,22 @@ def test_work_cut_short_goes_on_where_it_stopped(dataset, here, monkeypatch):
 
 def test_what_was_kept_serves_only_the_same_phases_and_metrics(here):
     image = volume(1)[0]
-    kept = Kept(Path("kept.jsonl"), ["pore", "solid"])
+    kept = Cache(Path("kept.jsonl"), ["pore", "solid"])
     kept.add(image, ["interface"], measure(image, ["pore", "solid"], ["interface"]))
     kept.write()
-    again = Kept(Path("kept.jsonl"), ["pore", "solid"])
+    again = Cache(Path("kept.jsonl"), ["pore", "solid"])
     assert again.lookup(image, ["interface"]).keys() == {("interface", "pore|solid")}
     assert again.lookup(image, ["interface", "chords"]) is None
     assert again.lookup(image[::-1], ["interface"]) is None
-    assert Kept(Path("kept.jsonl"), ["pore", "grain"]).found == 0
+    assert Cache(Path("kept.jsonl"), ["pore", "grain"]).found == 0
 
 
 def test_several_processes_give_the_same_vectors_and_report_each_image():
     images = list(volume(1)[:5, :16, :16])
     names, metrics, reported = ["pore", "solid"], ["two-point", "chords", "interface"], []
-    alone = work.measure_all(images, names, metrics, work.Workers(jobs=1))
-    together = work.measure_all(
-        images, names, metrics, work.Workers(jobs=2), progress=lambda done, total: reported.append((done, total))
+    alone = workers.measure_all(images, names, metrics, workers.Workers(jobs=1))
+    together = workers.measure_all(
+        images, names, metrics, workers.Workers(jobs=2), progress=lambda done, total: reported.append((done, total))
     )
     for one, two in zip(alone, together, strict=True):
         assert one.keys() == two.keys()
@@ -259,5 +259,5 @@ def test_a_cluster_that_is_not_there_is_said(dataset, here):
 
 
 def test_the_documentation_names_every_metric():
-    text = (Path(__file__).parents[1] / "docs" / "evaluate.md").read_text()
+    text = (Path(__file__).parents[1] / "docs/guide/evaluate.md").read_text()
     assert [name for name in METRICS if f"| `{name}`" not in text] == []

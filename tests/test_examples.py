@@ -14,14 +14,13 @@ import tifffile
 import torch
 from PIL import Image
 
-from dsdcli.data.dataset import Dataset
-from dsdcli.data.dataset import Image as Scan
+from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
 from dsdcli.training.loss import losses
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
-from dsdcli.training.settings import TrainSettings
 from tests.conftest import blobs
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -59,25 +58,25 @@ def test_toy_rock(tmp_path, dsd):
 
 
 def test_exactness(tmp_path):
-    said = run(tmp_path, "exactness.py", "-n", 8, "--steps", 1)
+    said = run(tmp_path, "studies/exactness.py", "-n", 8, "--steps", 1)
     assert re.search(r"^8 samples, .* 8 have requested == achieved counts, 0 have not$", said, re.MULTILINE)
     assert re.search(r"^8 images with \d+ holes, .* 8 exact in every hole, 8 untouched outside$", said, re.MULTILINE)
 
 
 def test_benchmark(tmp_path, model):
-    said = run(tmp_path, "benchmark_generate.py", "--model", model, "-n", 3, "--batch", 2, "--steps", 4)
+    said = run(tmp_path, "studies/benchmark_generate.py", "--model", model, "-n", 3, "--batch", 2, "--steps", 4)
     assert said.startswith("3 samples of 16x16 with model on ")
     assert "9 evaluations a sample, 18 batches through the network" in said
 
 
 def test_benchmark_of_training(tmp_path, rock):
-    said = run(tmp_path, "benchmark_train.py", rock.path, "--size", "16x16", "--batch", 2, "--steps", 2)
+    said = run(tmp_path, "studies/benchmark_train.py", rock.path, "--size", "16x16", "--batch", 2, "--steps", 2)
     assert "outside the network (first three)" in said
 
 
 def test_any_size(tmp_path, rock, model):
     words = ("--real", rock.path, "--sizes", 16, 32, 64, "--area", 512, "--steps", 1, "-o", "a.png")
-    said = run(tmp_path, "any_size.py", model, *words)
+    said = run(tmp_path, "studies/any_size.py", model, *words)
     assert "| noflux | 2 of 16x16 | 16x16 |" in said
     assert "| periodic | 1 of 64x64 | 32x32 |" in said  # no real crops are so large
     assert "every count exact" in said
@@ -85,7 +84,9 @@ def test_any_size(tmp_path, rock, model):
 
 
 def test_round_trip(tmp_path, rock, model):
-    said = run(tmp_path, "round_trip.py", model, rock.path, "-n", 4, "--doses", 0.5, "--ends", 0.06, 0.02, "--steps", 2)
+    said = run(
+        tmp_path, "studies/round_trip.py", model, rock.path, "-n", 4, "--doses", 0.5, "--ends", 0.06, 0.02, "--steps", 2
+    )
     rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| 0")]
     assert [row[:3] for row in rows] == [
         ["| 0.06", "", "0.06"], ["| 0.02", "", "0.02"], ["| 0.5", "1", "0.06"], ["| 0.5", "1", "0.02"]
@@ -94,17 +95,17 @@ def test_round_trip(tmp_path, rock, model):
 
 
 def test_quality_of_fillings(tmp_path, rock, model):
-    train, heldout = (Scan(blobs((2, 80, 80), [0.3], seed), "ZYX") for seed in (0, 1))
+    train, heldout = (LabelledImage(blobs((2, 80, 80), [0.3], seed), "ZYX") for seed in (0, 1))
     path = tmp_path / "wide.dsd.h5"
     Dataset(path, rock.phases, 2.0, "um", "z", 1, {"sources": []}, (train,), (heldout,)).write(path)
-    said = run(tmp_path, "inpaint_quality.py", model, path, "-n", 16, "--steps", 1, "-o", "holes.png")
+    said = run(tmp_path, "studies/inpaint_quality.py", model, path, "-n", 16, "--steps", 1, "-o", "holes.png")
     assert "8 holes of each kind in 2 held-out crops of 80x80, each filled 2 times" in said
     assert len(re.findall(r"^\| (?:dsd|pasted piece|random voxels) \| \d", said, re.MULTILINE)) == 6
     assert Image.open(tmp_path / "holes.png").size
 
 
 def test_correlation_across_a_rim_counts_every_pair():
-    example = runpy.run_path(str(EXAMPLES / "inpaint_quality.py"))
+    example = runpy.run_path(str(EXAMPLES / "studies/inpaint_quality.py"))
     rng = np.random.default_rng(0)
     image, hole = rng.integers(3, size=(5, 6)), rng.random((5, 6)) < 0.4
     found = example["covariance"](image, hole, ~hole, 3)
@@ -133,7 +134,7 @@ def test_sampler_study(tmp_path, rock, model, monkeypatch, capsys):
     picture = tmp_path / "study.png"
     words = [str(rock.path), "--model", str(model), "--quick", "-o", str(picture)]
     monkeypatch.setattr(sys, "argv", ["sampler_study.py", *words])
-    runpy.run_path(str(EXAMPLES / "sampler_study.py"), run_name="__main__")
+    runpy.run_path(str(EXAMPLES / "studies/sampler_study.py"), run_name="__main__")
     said = capsys.readouterr().out
     for title in ("Oracle, ", "leaps: model, ", "decoding: model, ", "curve: model, ", "cfl: model, "):
         assert f"\n{title}" in said
@@ -143,7 +144,7 @@ def test_sampler_study(tmp_path, rock, model, monkeypatch, capsys):
 
 
 def test_training_study(rock, monkeypatch, capsys):
-    study = runpy.run_path(str(EXAMPLES / "training_study.py"))
+    study = runpy.run_path(str(EXAMPLES / "studies/training_study.py"))
     settings = TrainSettings("tiny", (16, 16), 1, None, 32, 1e-3, 0, "noflux", "float32")
     config = replace(make_config(rock, settings), architecture=Architecture((8, 16)))
     torch.manual_seed(0)

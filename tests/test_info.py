@@ -11,10 +11,10 @@ import pytest
 import tifffile
 
 from dsdcli.cli import main
-from dsdcli.data.dataset import Dataset, Image
+from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import write_samples
-from dsdcli.discover import newest_dataset, newest_run, newest_samples
+from dsdcli.pipeline.defaults import newest_dataset, newest_run, newest_samples
 
 ROCK = (Phase("pore", 0), Phase("grain", 255))
 
@@ -48,8 +48,8 @@ def write_dataset(path: str) -> Dataset:
         slice_axes="zyx",
         downsample=2,
         provenance={"sources": [{"name": "rock.tif", "sha256": "0"}], "date": "2026-01-01"},
-        train=(Image(array[:4], "ZYX"),),
-        heldout=(Image(array[4:], "ZYX"),),
+        train=(LabelledImage(array[:4], "ZYX"),),
+        heldout=(LabelledImage(array[4:], "ZYX"),),
     )
     dataset.write(path)
     return dataset

@@ -15,9 +15,8 @@ from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, forward, hole_kernel, leap, scatter
-from dsdcli.sampling import sampler
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.holes import MOST_SITES, Holes, random_boxes
 from dsdcli.training.loss import Walked
 from tests.conftest import random_model
@@ -233,7 +232,7 @@ MODELS = {
 
 def fill(model, totals, hole, around, seed=0, batch=64):
     """Filled images (n, *L)."""
-    job = generate(model, totals, hole, SamplerSettings(steps=2), seed, batch, around)
+    job = generate(model, totals, hole, Trapezoidal(steps=2), seed, batch, around)
     done = dict(pair for state in job for pair in state.finished)
     return np.stack([done[i].image for i in range(len(totals))])
 
@@ -290,7 +289,7 @@ def test_fillings_depend_on_their_seed_alone(job):
 def test_every_part_starts_with_its_own_particles(job, monkeypatch):
     model, totals, hole, around = job
     started = []
-    monkeypatch.setattr(sampler, "reverse", lambda walkers, *rest: started.append(walkers) or ())
+    monkeypatch.setattr("dsdcli.sampling.generate.reverse", lambda walkers, *rest: started.append(walkers) or ())
     fill(model, totals, hole, around)
     occupancy = started[0].occupancy(hole, len(totals), model.phases).numpy()
     for part in range(1, totals.shape[1] + 1):

@@ -14,10 +14,10 @@ from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
 from dsdcli.process.hole import Hole
-from dsdcli.sampling.refill import drawn, shared
+from dsdcli.sampling.hole_counts import drawn, shared
 from dsdcli.sampling.windows import windows
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
-from dsdcli.training.settings import TrainSettings
 from tests.conftest import blobs, make_dataset
 
 TWO = (Phase("pore", 0), Phase("grain", 255))

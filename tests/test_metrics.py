@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from dsdcli.evaluation import lines
-from dsdcli.evaluation.correlation import two_point
-from dsdcli.evaluation.metrics import ALL, measure
-from dsdcli.evaluation.surfaces import euler_density, interfaces, triple_junctions
-from dsdcli.evaluation.thickness import local_thickness, quiet_porespy
-from dsdcli.evaluation.transport import (
+from dsdcli.evaluation.measures import lines
+from dsdcli.evaluation.measures.correlation import two_point
+from dsdcli.evaluation.measures.surfaces import euler_density, interfaces, triple_junctions
+from dsdcli.evaluation.measures.thickness import local_thickness, quiet_porespy
+from dsdcli.evaluation.measures.transport import (
     permeability_estimate,
     relative_diffusivity,
     taufactor_diffusivity,
     through_clusters,
 )
+from dsdcli.evaluation.metrics import ALL, measure
 
 
 def blobs(shape: tuple[int, ...], seed: int = 0, phases: int = 2) -> np.ndarray:

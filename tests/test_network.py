@@ -9,7 +9,7 @@ from dsdcli.data.phases import Phase
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.checkpoint import describe, digest, load_model, save_config, save_tensors
 from dsdcli.network.config import Architecture, ModelConfig, preset
-from dsdcli.network.model import UndoNet
+from dsdcli.network.model import UndoNet, tempered
 from dsdcli.network.unet import fold_patches, unfold_patches
 from dsdcli.process.lattice import Lattice
 from dsdcli.training.loss import Walked, losses
@@ -102,7 +102,8 @@ def test_undo_loss_is_a_divergence():
             log = (self.ratio * self.factor).clamp_min(1e-30).log().float().view(1, 1, 4, 1, 1)
             return log.expand(1, 1, 4, *counts.shape[2:]), torch.zeros(1, 2, *counts.shape[2:])
 
-    from dsdcli.process.walk import diffuse, place, undo_counts
+    from dsdcli.process.image import place
+    from dsdcli.process.walk import diffuse, undo_counts
 
     lattice, dose = Lattice((9, 9)), torch.tensor([1.5], dtype=torch.float64)
     image = torch.ones(1, 9, 9, dtype=torch.uint8)
@@ -157,3 +158,23 @@ def test_presets():
     assert preset("tiny") != preset("base")
     with pytest.raises(UsageError, match="tiny, small, base"):
         preset("huge")
+
+
+def test_rates_that_no_particle_can_have_grow_linearly():
+    dose = torch.tensor([0.01, 1.0, 100.0], dtype=torch.float64)[:, None]
+    most = torch.log(1 + 6 / torch.sqrt(dose) + 4 / dose)
+    below = most - torch.tensor([0.0, 0.5, 3.0, 20.0], dtype=torch.float64)
+    assert torch.equal(tempered(below, dose), below)
+    excess = torch.tensor([1.0, 10.0, 40.0], dtype=torch.float64)
+    torch.testing.assert_close(tempered(most + excess, dose).exp(), most.exp() * (1 + excess))
+
+
+def test_a_site_where_the_network_errs_wildly_does_not_make_the_loss_leap():
+    model = make_model()
+    images = torch.randint(3, (4, 16, 16), generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(2)
+    dose = torch.tensor([0.01, 0.1, 1.0, 10.0], dtype=torch.float64)
+    walked = Walked.draw(images, (1, 2), dose, Lattice((16, 16)), generator)
+    calm = losses(model, walked).total.item()
+    torch.nn.init.normal_(model.unet.last.conv.weight, std=20.0)
+    assert losses(model, walked).total.item() < 1000 * calm  # exp of a hundred otherwise

@@ -8,9 +8,10 @@ import torch
 
 from dsdcli.process import kernel
 from dsdcli.process.hole import Hole
+from dsdcli.process.image import place
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
-from dsdcli.process.walk import forward, place
+from dsdcli.process.walk import forward
 
 L_SHAPED = np.array([[c == "#" for c in row] for row in ("##...", "##.#.", ".#.##", "####.")])
 DOMAINS = {

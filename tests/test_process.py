@@ -10,10 +10,11 @@ from scipy.stats import chisquare
 
 from dsdcli.errors import UsageError
 from dsdcli.process.dose import dose_grid, stratified_log_doses
+from dsdcli.process.image import place
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range, slow_waves
-from dsdcli.process.walk import Particles, diffuse, leap, place, scatter, undo_counts
+from dsdcli.process.walk import Particles, diffuse, leap, scatter, undo_counts
 
 BOUNDARIES = ["noflux", "periodic"]
 DOSES = [1e-3, 0.1, 1.0, 7.0, 300.0]

@@ -1,4 +1,4 @@
-"""The rivals that examples/rivals.py measures dsd against: their counts are exact, their bookkeeping is right."""
+"""The rivals that dsd is measured against: their counts are exact, their bookkeeping is right."""
 
 import runpy
 import sys
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from dsdcli.evaluation.correlation import two_point
+from dsdcli.evaluation.measures.correlation import two_point
 from dsdcli.process.lattice import Lattice
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent / "examples/studies"
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +69,8 @@ def test_annealing_keeps_counts_and_knows_its_error(material, request):
 def test_gaussian_and_porespy_samples_have_exact_counts(material, request, monkeypatch):
     from rivals import gaussian, generators
 
+    from dsdcli.training.recipes import TrainSettings
     from dsdcli.training.run import make_config
-    from dsdcli.training.settings import TrainSettings
 
     monkeypatch.setattr(gaussian, "STEPS", 2)
     dataset = request.getfixturevalue(material)
@@ -91,8 +91,8 @@ def test_a_denoiser_without_training_knows_the_best_linear_guess(rock):
     """The last layer of the U-Net starts at zero: what is left is the skip, right for white data of known variance."""
     from rivals import gaussian
 
+    from dsdcli.training.recipes import TrainSettings
     from dsdcli.training.run import make_config
-    from dsdcli.training.settings import TrainSettings
 
     config = make_config(rock, TrainSettings("tiny", (16, 16), 1, None, 2, 1e-3, 0, "noflux", "float32"))
     x = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))

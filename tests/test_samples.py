@@ -11,9 +11,9 @@ from PIL import Image as Pictures
 
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import is_samples, read_samples, write_samples
-from dsdcli.data.sheet import colours, sheet_image, write_sheet
 from dsdcli.data.writers import check_samples_name
 from dsdcli.errors import DataError, DsdError, UsageError
+from dsdcli.view.sheet import colours, sheet_image, write_sheet
 
 CELL = (Phase("pore", 0), Phase("nmc", 85), Phase("cbd", 170))
 

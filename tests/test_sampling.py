@@ -11,20 +11,20 @@ from scipy.optimize import linear_sum_assignment
 
 from dsdcli.data.phases import Phase
 from dsdcli.errors import UsageError
+from dsdcli.process.image import assign, decode
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
 from dsdcli.sampling.counts import resolve_counts
-from dsdcli.sampling.decode import assign, decode
-from dsdcli.sampling.reverse import SamplerSettings, reverse
-from dsdcli.sampling.sampler import generate
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal, reverse
 from tests.conftest import random_model
 
 PHASES = (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170))
 
 
 def run(model, totals, lattice, seed=0, batch=64, **kwargs):
-    return generated(model, totals, lattice, SamplerSettings(**{"steps": 4, **kwargs}), seed, batch)
+    return generated(model, totals, lattice, Trapezoidal(**{"steps": 4, **kwargs}), seed, batch)
 
 
 def generated(model, totals, lattice, how, seed=0, batch=64):
@@ -50,7 +50,7 @@ def test_exact_rates_reproduce_the_density_with_falling_error(boundary, eta):
     def error(steps: int) -> float:
         generators = [torch.Generator().manual_seed(steps)]
         walkers = scatter(torch.tensor([[particles]]), lattice, generators)
-        how = SamplerSettings(steps=steps, eta=eta, dose_end=0.02)
+        how = Trapezoidal(steps=steps, eta=eta, dose_end=0.02)
         *_, last = reverse(walkers, 1, exact, lattice, 2 * lattice.mixing_dose(), how, generators)
         found = last.occupancy(lattice, 1, 1).flatten() / particles
         target = axis_kernel(side, boundary, torch.tensor([0.02], dtype=torch.float64))[0] @ density

@@ -9,8 +9,8 @@ import torch
 from dsdcli.errors import DataError, DsdError, UsageError
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.config import PRESETS, Architecture
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import Run, make_config
-from dsdcli.training.settings import TrainSettings
 from dsdcli.training.trainer import Trainer
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from dsdcli.sampling.job import Written
+    from dsdcli.pipeline.generate import Written
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]

@@ -28,7 +28,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _show(found: "Findings") -> None:
-    from dsdcli.cli.show import sides, table
+    from dsdcli.view.text import sides, table
 
     emit(f"dsd {found.versions['dsd']}, Python {found.versions['python']}, {found.system}")
     emit("packages")

@@ -13,9 +13,9 @@ from dsdcli.errors import GateFailed, UsageError
 if TYPE_CHECKING:
     from dsdcli.data.dataset import Dataset
     from dsdcli.data.samples import Samples
+    from dsdcli.evaluation.cache import Cache
     from dsdcli.evaluation.evaluate import Evaluation
-    from dsdcli.evaluation.kept import Kept
-    from dsdcli.evaluation.work import Workers
+    from dsdcli.evaluation.workers import Workers
 
 
 def evaluate(
@@ -47,9 +47,9 @@ def evaluate(
 
         require_folder(report)
 
-    from dsdcli.evaluation.inputs import read_stack
-    from dsdcli.evaluation.kept import Kept
-    from dsdcli.evaluation.work import Workers
+    from dsdcli.evaluation.cache import Cache
+    from dsdcli.evaluation.workers import Workers
+    from dsdcli.pipeline.inputs import read_stack
 
     samples = samples or _newest_samples()
     if not samples.exists():
@@ -60,11 +60,11 @@ def evaluate(
         say(f"WARNING: left out: {line}")
     workers = Workers(jobs, scheduler, _device(device))
     partial = Path(f"{samples.resolve().stem}.evaluate-partial.jsonl")
-    kept = Kept(partial, [phase.name for phase in dataset.phases])
-    if kept.found:
-        say(f"going on with what an earlier run left in {partial}: {kept.found} measured images")
+    cache = Cache(partial, [phase.name for phase in dataset.phases])
+    if cache.found:
+        say(f"going on with what an earlier run left in {partial}: {cache.found} measured images")
     try:
-        found = _run(stack, dataset, chosen, kept, not no_match, crops, seed, workers)
+        found = _run(stack, dataset, chosen, cache, not no_match, crops, seed, workers)
     except KeyboardInterrupt:
         if partial.exists():
             say(f"what was measured is kept in {partial}; the same command goes on from there")
@@ -73,13 +73,13 @@ def evaluate(
         say(f"note: {remark}")
     context = _context(samples, stack, dataset, seed)
     if report is not None:
-        from dsdcli.evaluation.report import write_report
+        from dsdcli.view.report import write_report
 
         write_report(report, found, stack, dataset, context)
         say(f"report: {report}")
-    kept.discard()
+    cache.discard()
     if as_json:
-        from dsdcli.evaluation.table import as_json as to_json
+        from dsdcli.view.table import as_json as to_json
 
         emit_json(to_json(found, context))
     else:
@@ -131,7 +131,7 @@ def _check(gates: dict[str, float], found: "Evaluation") -> None:
 
 
 def _newest_samples() -> Path:
-    from dsdcli.discover import newest_samples
+    from dsdcli.pipeline.defaults import newest_samples
 
     path = newest_samples()
     if path is None:
@@ -141,7 +141,7 @@ def _newest_samples() -> Path:
 
 
 def _open_real(real: Path | None, samples: Path) -> "Dataset":
-    from dsdcli.evaluation.inputs import named_phases, open_real
+    from dsdcli.pipeline.inputs import named_phases, open_real
 
     dataset, remarks = open_real(real or _default_real(samples), named_phases(samples) if real else None)
     for remark in remarks:
@@ -152,7 +152,7 @@ def _open_real(real: Path | None, samples: Path) -> "Dataset":
 def _default_real(samples: Path) -> Path:
     import json
 
-    from dsdcli.discover import newest_dataset
+    from dsdcli.pipeline.defaults import newest_dataset
 
     record = samples.with_suffix(".json")
     trained_on = None
@@ -179,7 +179,7 @@ def _run(
     stack: "Samples",
     dataset: "Dataset",
     metrics: tuple[str, ...],
-    kept: "Kept",
+    cache: "Cache",
     match: bool,
     crops: int | None,
     seed: int,
@@ -196,7 +196,7 @@ def _run(
             crops=crops,
             seed=seed,
             workers=workers,
-            kept=kept,
+            cache=cache,
             progress=lambda share, note: update(100 * share, f"({note})"),
         )
 
@@ -233,7 +233,7 @@ def _context(samples: Path, stack: "Samples", dataset: "Dataset", seed: int) -> 
 
 
 def _show(found: "Evaluation", dataset: "Dataset") -> None:
-    from dsdcli.evaluation import table
+    from dsdcli.view import table
 
     say(table.summary(found))
     rows = [table.cells(row, len(found.size), dataset.voxel_size, dataset.voxel_unit) for row in found.rows]

@@ -49,8 +49,8 @@ def generate(
     at_a_time = parse_batch(batch)
 
     from dsdcli.data.writers import check_samples_name
-    from dsdcli.discover import choose_model, free_name
     from dsdcli.files import require_folder
+    from dsdcli.pipeline.defaults import choose_model, free_name
 
     if out is not None:
         require_folder(out)
@@ -62,11 +62,11 @@ def generate(
         say(remark)
 
     from dsdcli.device import pick_device
-    from dsdcli.sampling.cfl import CflSettings
-    from dsdcli.sampling.job import Job, make_totals, run_job
-    from dsdcli.sampling.reverse import SamplerSettings
+    from dsdcli.pipeline.generate import Job, make_totals, run_job
+    from dsdcli.sampling.tau_leaping import TauLeaping
+    from dsdcli.sampling.trapezoidal import Trapezoidal
 
-    settings = CflSettings() if sampler == "cfl" else SamplerSettings(**chosen)
+    settings = TauLeaping() if sampler == "cfl" else Trapezoidal(**chosen)
     target = pick_device(device)
     job = Job.prepare(path, sides, boundary, settings, seed, at_a_time, target)
     totals = make_totals(job, number, fractions, numbers, like)

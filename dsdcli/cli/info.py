@@ -21,26 +21,26 @@ def info(
 
     Prints phases, fractions, shapes, voxel size and where it comes from. With --json several files give a list.
     """
-    from dsdcli.cli import show
+    from dsdcli.view import text
 
     found = [_describe(file) for file in files]
     if as_json:
         emit_json(found[0] if len(found) == 1 else found)
         return
     lines = {
-        "dataset": show.dataset_lines,
-        "samples": show.samples_lines,
-        "image": show.image_lines,
+        "dataset": text.dataset_lines,
+        "samples": text.samples_lines,
+        "image": text.image_lines,
     }
     for about in found:
-        for line in lines.get(about["kind"], show.model_lines)(about):
+        for line in lines.get(about["kind"], text.model_lines)(about):
             emit(line)
 
 
 def _describe(file: str) -> dict[str, Any]:
     path = Path(file)
     if not path.exists():
-        from dsdcli.network.shipped import shipped_models
+        from dsdcli.network.catalogue import shipped_models
 
         path = shipped_models().get(file, path)
     if path.suffix == ".safetensors" or (path.is_dir() and _is_model(path)):
@@ -48,8 +48,8 @@ def _describe(file: str) -> dict[str, Any]:
 
         return describe(path)
     from dsdcli.data.dataset import Dataset, is_dataset
-    from dsdcli.data.describe import describe_dataset, describe_image, describe_samples
     from dsdcli.data.samples import is_samples, read_samples
+    from dsdcli.pipeline.describe import describe_dataset, describe_image, describe_samples
 
     if path.is_dir():
         return describe_samples(read_samples(path), path)

@@ -90,10 +90,10 @@ def ingest(
     it, or if it was made from the same source.
     """
     set_quiet(quiet)
-    from dsdcli.cli import show
-    from dsdcli.data.describe import describe_dataset
-    from dsdcli.data.ingest import ingest as run
     from dsdcli.data.voxel import parse_voxel_size
+    from dsdcli.pipeline.describe import describe_dataset
+    from dsdcli.pipeline.ingest import ingest as run
+    from dsdcli.view import text
 
     done = run(
         sources,
@@ -112,12 +112,12 @@ def ingest(
     )
     about = describe_dataset(done.dataset)
     rows = [[str(f.label), f.name, f"{f.fraction:.4f}", str(f.voxels)] for f in done.labels]
-    for line in show.table(["label", "phase", "fraction", "voxels"], rows):
+    for line in text.table(["label", "phase", "fraction", "voxels"], rows):
         say(line)
-    size = show.voxel(about) + (f" after --downsample {downsample}" if downsample > 1 else "")
+    size = text.voxel(about) + (f" after --downsample {downsample}" if downsample > 1 else "")
     source = done.dataset.provenance["voxel_size_source"]
-    say(f"train {show.images(about['images']['train'])}; held out {show.images(about['images']['heldout'])}")
-    say(f"{show.slices(about['slice_axes'])}; voxel size {size} ({source or 'not found'})")
+    say(f"train {text.images(about['images']['train'])}; held out {text.images(about['images']['heldout'])}")
+    say(f"{text.slices(about['slice_axes'])}; voxel size {size} ({source or 'not found'})")
     for note in done.notes:
         say(f"note: {note}")
     for warning in done.warnings:

@@ -55,8 +55,8 @@ def inpaint(
 
     from dsdcli.data.writers import check_samples_name
     from dsdcli.device import pick_device
-    from dsdcli.discover import choose_model, free_name
     from dsdcli.files import require_folder
+    from dsdcli.pipeline.defaults import choose_model, free_name
 
     if out is None:
         out = free_name("inpainted.tif")
@@ -71,11 +71,11 @@ def inpaint(
 
     from dsdcli.data.scan import box_mask, disk_mask, read_mask, read_scan
     from dsdcli.network.checkpoint import load_model
+    from dsdcli.pipeline.generate import Job, pick_seed
+    from dsdcli.pipeline.inpaint import make_hole, run_inpaint
     from dsdcli.sampling.counts import resolve_counts
-    from dsdcli.sampling.inpaint import make_hole, run_inpaint
-    from dsdcli.sampling.job import Job, pick_seed
-    from dsdcli.sampling.refill import drawn, kept, shared
-    from dsdcli.sampling.reverse import SamplerSettings
+    from dsdcli.sampling.hole_counts import drawn, kept, shared
+    from dsdcli.sampling.trapezoidal import Trapezoidal
 
     network = load_model(path, target)
     config = network.config
@@ -84,7 +84,7 @@ def inpaint(
     masks = [read_mask(file, shape, at) for file in mask or []]
     masks += [box_mask(ranges, shape) for ranges in boxes] + [disk_mask(values, shape) for values in disks]
     hole = make_hole(np.logical_or.reduce([scan.unknown, *masks]), boundary)
-    job = Job(path, network, hole, SamplerSettings(steps=steps), pick_seed(seed), number)
+    job = Job(path, network, hole, Trapezoidal(steps=steps), pick_seed(seed), number)
     parts, phases = hole.parts, len(config.phases)
     if fractions or numbers:
         wanted = resolve_counts(config.phases, int(hole.mask.sum()), fractions, numbers, config.fractions)

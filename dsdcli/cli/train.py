@@ -5,19 +5,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, progress, say, set_quiet
 from dsdcli.cli.parse import parse_duration, parse_size
 from dsdcli.errors import DsdError, UsageError
-
-RECIPES: dict[str, dict[str, Any]] = {
-    "tiny": {"steps": 12_000, "batch": 16, "lr": 2e-3},
-    "small": {"steps": 20_000, "batch": 32, "lr": 1e-3},
-    "base": {"steps": 50_000, "batch": 32, "lr": 1e-3},
-}
 
 
 def train(
@@ -63,12 +57,12 @@ def train(
 
     from dsdcli.data.dataset import Dataset
     from dsdcli.device import pick_device
-    from dsdcli.discover import newest_dataset, newest_run
+    from dsdcli.network.catalogue import find_model
     from dsdcli.network.checkpoint import load_model
     from dsdcli.network.config import preset as check_preset
-    from dsdcli.network.shipped import find_model
+    from dsdcli.pipeline.defaults import newest_dataset, newest_run
+    from dsdcli.training.recipes import RECIPES, TrainSettings
     from dsdcli.training.run import Run, make_config
-    from dsdcli.training.settings import TrainSettings
     from dsdcli.training.trainer import Trainer
 
     target = pick_device(device)

@@ -25,7 +25,7 @@ SPLITS = ("train", "heldout")
 
 
 @dataclass(frozen=True, eq=False)
-class Image:
+class LabelledImage:
     """Phase indices (uint8) of a 2D image ("YX"), a stack of independent 2D images ("TYX") or a volume ("ZYX")."""
 
     array: np.ndarray
@@ -47,8 +47,8 @@ class Dataset:
     slice_axes: str
     downsample: int
     provenance: dict[str, Any]
-    train: tuple[Image, ...]
-    heldout: tuple[Image, ...]
+    train: tuple[LabelledImage, ...]
+    heldout: tuple[LabelledImage, ...]
 
     @staticmethod
     def open(path: Path | str) -> "Dataset":
@@ -96,7 +96,7 @@ class Dataset:
                     )
                     stored.attrs["axes"] = image.axes
 
-    def images(self, split: str) -> tuple[Image, ...]:
+    def images(self, split: str) -> tuple[LabelledImage, ...]:
         """The images of ``split``, "train" or "heldout"."""
         if split not in SPLITS:
             raise UsageError(f"there is no split '{split}'; it is one of {', '.join(SPLITS)}")
@@ -171,7 +171,7 @@ class Dataset:
             out[i] = crop
         return out
 
-    def _views(self, image: Image, ndim: int) -> list[np.ndarray]:
+    def _views(self, image: LabelledImage, ndim: int) -> list[np.ndarray]:
         """Views (N, *L) of an image whose items, N of them, have the dimension ``ndim`` of the crop."""
         if ndim == 3:
             return [image.array[None]] if image.axes == "ZYX" else []
@@ -221,7 +221,7 @@ def _read(path: Path, file: h5py.File) -> Dataset:
         for stored in file[split].values():
             check_claim(stored.shape, stored.dtype.itemsize, f"{path}:{stored.name}", stored.id.get_storage_size())
     splits = {
-        split: tuple(Image(stored[...], str(stored.attrs["axes"])) for _, stored in sorted(file[split].items()))
+        split: tuple(LabelledImage(stored[...], str(stored.attrs["axes"])) for _, stored in sorted(file[split].items()))
         for split in SPLITS
     }
     for image in splits["train"] + splits["heldout"]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from dsdcli.data.dataset import Image
+from dsdcli.data.dataset import LabelledImage
 from dsdcli.errors import DataError, UsageError
 
 
-def split(images: Sequence[Image], share: float) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
+def split(images: Sequence[LabelledImage], share: float) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]:
     """Split into a training and a held-out part.
 
     Of volumes the last slab along z is held out, of independent 2D images the last ones, of one single 2D image the
@@ -37,8 +37,10 @@ def split(images: Sequence[Image], share: float) -> tuple[tuple[Image, ...], tup
             kept = min(length, left)
             left -= kept
             cuts.append(kept * (len(image.array) if image.axes == "YX" else 1))
-    train = tuple(Image(i.array[:cut], i.axes) for i, cut in zip(images, cuts, strict=True) if cut)
-    heldout = tuple(Image(i.array[cut:], i.axes) for i, cut in zip(images, cuts, strict=True) if cut < len(i.array))
+    train = tuple(LabelledImage(i.array[:cut], i.axes) for i, cut in zip(images, cuts, strict=True) if cut)
+    heldout = tuple(
+        LabelledImage(i.array[cut:], i.axes) for i, cut in zip(images, cuts, strict=True) if cut < len(i.array)
+    )
     return train, heldout
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dsdcli.evaluation.kinds import Kind
 from dsdcli.evaluation.metrics import METRICS, Key
+from dsdcli.evaluation.statistics import Kind
 
 Ensemble = dict[Key, np.ndarray]  # vectors of all images, (n, m)
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError
+from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.compare import Ensemble, Row, compare
 from dsdcli.evaluation.crops import RealCrops, fractions, matched_crops, random_crops
-from dsdcli.evaluation.kept import Kept
 from dsdcli.evaluation.metrics import ALL, Vectors
 from dsdcli.evaluation.novelty import Novelty, diversity, memorisation
-from dsdcli.evaluation.work import Workers, measure_all
+from dsdcli.evaluation.workers import Workers, measure_all
 
 _CROPS = 256  # real crops by default, more where there are many samples
 _VOXELS = 2**23  # but not more than this many voxels
@@ -69,7 +69,7 @@ def evaluate(
     crops: int | None = None,
     seed: int = 0,
     workers: Workers | None = None,
-    kept: Kept | None = None,
+    cache: Cache | None = None,
     progress: Callable[[float, str], None] = lambda share, note: None,
 ) -> Evaluation:
     """Compare samples with the held-out part of a dataset, beside its training part.
@@ -83,7 +83,7 @@ def evaluate(
             the samples.
         seed: of the choice of crops and of the bootstrap.
         workers: where to measure; by default in this process.
-        kept: what was measured before, and where to keep what is measured now.
+        cache: what was measured before, and where to keep what is measured now.
         progress: called with the share of the work that is done, and what that is.
 
     Raises:
@@ -108,7 +108,7 @@ def evaluate(
     def report(done: int, total: int) -> None:
         progress(measuring * done / total, f"{done} of {total} images measured")
 
-    vectors = measure_all(images, names, metrics, workers or Workers(jobs=1), kept, report)
+    vectors = measure_all(images, names, metrics, workers or Workers(jobs=1), cache, report)
     generated, heldout, train = _ensembles(vectors, [len(part) for part in stacks])
     rows = compare(generated, heldout, train, len(size), match, rngs[2])
     memory = variety = None

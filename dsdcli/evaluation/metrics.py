@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsdcli.evaluation import correlation, lines, surfaces, thickness, transport
-from dsdcli.evaluation.kinds import Correlation, Kind, Number, Path, Sizes
+from dsdcli.evaluation.measures import correlation, lines, surfaces, thickness, transport
+from dsdcli.evaluation.statistics import Correlation, Kind, LinealPath, Number, Sizes
 
 Key = tuple[str, str]  # name of the metric, subject: a phase, a pair of phases, a phase and an axis
 Vectors = dict[Key, np.ndarray]
@@ -40,7 +40,7 @@ METRICS: dict[str, Metric] = {
     "two-point": Metric("Two-point correlation, mean of the axes", "correlation length", lambda axes: Correlation()),
     "two-point-axis": Metric("Two-point correlation, axis by axis", "correlation length", lambda axes: Correlation()),
     "two-point-radial": Metric("Two-point correlation, radial", "correlation length", lambda axes: Correlation()),
-    "lineal-path": Metric("Lineal path", "mean path", Path),
+    "lineal-path": Metric("Lineal path", "mean path", LinealPath),
     "chords": Metric("Chord lengths", "mean chord", lambda axes: Sizes()),
     "pore-size": Metric("Pore size by local thickness", "mean radius", lambda axes: Sizes()),
     "interface": Metric("Interface between two phases", "per volume", lambda axes: Number(length=-1)),

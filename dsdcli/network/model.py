@@ -67,10 +67,11 @@ class UndoNet(nn.Module):
             sizes = [number for number, _ in domains]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
             followed = torch.cat([log_undo_ratio(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
-        return Prediction(followed + rates * damping(per_image(dose, rates)), logits)
+        corrected = followed + rates * damping(per_image(dose, rates))
+        return Prediction(tempered(corrected, per_image(dose, rates)), logits)
 
     def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-        """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.reverse`."""
+        """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.trapezoidal`."""
         log_ratio = self._on(counts, dose, lattice).log_ratio
         return per_image(dose, log_ratio) * torch.exp(log_ratio) * lattice.open_bonds(counts.device)
 
@@ -91,6 +92,17 @@ class UndoNet(nn.Module):
 def damping(dose: torch.Tensor) -> torch.Tensor:
     """Keeps an error of the U-Net from becoming a large drift at large doses."""
     return 1 / torch.sqrt(1 + 2 * dose)
+
+
+def tempered(log_ratio: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
+    """log(h / s) as it is up to s + 6 sqrt(s) + 4 undo counts h, growing by the logarithm of the excess from there on.
+
+    No particle ever has so many hops to undo in one direction (it is a Poisson number of mean s: less than once in 10^8
+    draws). Without the bound, one site where an early network errs by a large f makes exp(f) the loss of the whole
+    batch. Above it h grows linearly in f: its slope, and so the way back, stays.
+    """
+    most = torch.log(1 + 6 / torch.sqrt(dose) + 4 / dose)
+    return torch.minimum(log_ratio, most) + torch.log1p(torch.relu(log_ratio - most))
 
 
 def where_walkable(domains: Sequence[tuple[int, Lattice]], device: torch.device) -> torch.Tensor:

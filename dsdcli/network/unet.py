@@ -89,7 +89,7 @@ class UNet(nn.Module):
         self.last = Conv(ndim, channels[0], outputs * fold)
         nn.init.zeros_(self.last.conv.weight)
         nn.init.zeros_(self.last.conv.bias)
-        if ndim == 2:  # faster on CPUs (docs/speed.md); in 3D it makes no difference
+        if ndim == 2:  # faster on CPUs (docs/studies/speed.md); in 3D it makes no difference
             self.to(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool) -> torch.Tensor:

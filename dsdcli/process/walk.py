@@ -45,17 +45,6 @@ class Particles:
         return torch.bincount(self.image, minlength=images).tolist()
 
 
-def one_hot(images: torch.Tensor, carried: tuple[int, ...]) -> torch.Tensor:
-    """Phase indices (B, *L) -> bool (B, C, *L), one channel for each carried phase."""
-    return torch.stack([images == phase for phase in carried], dim=1)
-
-
-def place(carried: torch.Tensor) -> Particles:
-    """One particle on every True site of a one-hot image (B, C, *L)."""
-    where = carried.nonzero()
-    return Particles(where[:, 0], where[:, 1], where[:, 2:])
-
-
 def scatter(
     counts: torch.Tensor,
     lattice: Lattice,

@@ -22,7 +22,8 @@ def resolve_counts(
     the proportions of ``typical``, by largest remainder.
 
     Args:
-        fractions, counts: requested volume fraction or voxels, by phase name.
+        fractions: requested volume fraction by phase name.
+        counts: requested voxels by phase name.
         typical: (K,) volume fractions of the training images.
 
     Returns:

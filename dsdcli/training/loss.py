@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from dsdcli.network.model import UndoNet, where_walkable
+from dsdcli.process.image import one_hot, place
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import forward, one_hot, place
+from dsdcli.process.walk import forward
 
 
 @dataclass(frozen=True)

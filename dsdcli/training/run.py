@@ -12,18 +12,18 @@ import torch
 
 from dsdcli import __version__
 from dsdcli.data.dataset import Dataset
-from dsdcli.data.sheet import write_sheet
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import write_json
 from dsdcli.network.checkpoint import CONFIG, read_config, save_config, save_tensors
 from dsdcli.network.config import ModelConfig, preset
+from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range
-from dsdcli.process.walk import one_hot
-from dsdcli.sampling.reverse import SamplerSettings
-from dsdcli.sampling.sampler import generate
-from dsdcli.training.settings import TrainSettings
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
+from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.trainer import STATE, Report, Trainer
+from dsdcli.view.sheet import write_sheet
 
 MANIFEST = "train.json"
 LOG = "metrics.jsonl"
@@ -170,7 +170,7 @@ class Run:
         size, config = trainer.settings.size, trainer.model.config
         crops = trainer.dataset.crops("heldout", SHEET_IMAGES, size, np.random.default_rng(1))
         totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
-        job = generate(trainer.average, totals, trainer.lattice, SamplerSettings(steps=8), 0, SHEET_IMAGES)
+        job = generate(trainer.average, totals, trainer.lattice, Trapezoidal(steps=8), 0, SHEET_IMAGES)
         images = [decoded.image for state in job for _, decoded in state.finished]
         path = self.folder / f"sheet-{trainer.step:06d}.png"
         titles = ["real"] * len(crops) + ["generated"] * len(crops)

@@ -21,7 +21,7 @@ from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.lattice import Lattice
 from dsdcli.training.holes import Holes
 from dsdcli.training.loss import Walked, losses
-from dsdcli.training.settings import TrainSettings
+from dsdcli.training.recipes import TrainSettings
 
 STATE = "state.safetensors"
 VALIDATION_CROPS = 256

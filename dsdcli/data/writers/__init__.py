@@ -10,13 +10,13 @@ import numpy as np
 from dsdcli.data.formats.metaimage import about_metaimage
 from dsdcli.data.formats.ome_zarr import about_zarr
 from dsdcli.data.phases import Phase
-from dsdcli.data.sheet import write_sheet
 from dsdcli.data.writers.metaimage import write_mha, write_mhd
 from dsdcli.data.writers.ome_zarr import write_zarr
 from dsdcli.data.writers.plain import write_h5, write_npy
 from dsdcli.data.writers.tiff import write_tif
 from dsdcli.data.writers.vti import write_vti
 from dsdcli.errors import UsageError
+from dsdcli.view.sheet import write_sheet
 
 Writer = Callable[[Path, np.ndarray, Sequence[Phase], dict[str, Any]], None]
 

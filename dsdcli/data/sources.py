@@ -1,0 +1,214 @@
+"""From the user's sources to arrays of labels that all mean the same: volumes, or independent 2D images."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dsdcli.data.dataset import LabelledImage
+from dsdcli.data.formats import Raster, identity, is_slices, natural_order, read_folder, read_image, split_inner
+from dsdcli.data.voxel import VoxelSize, convert
+from dsdcli.errors import DataError, UsageError
+
+_SAME = 0.01  # relative difference of voxel sizes that counts as none
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Label arrays (any integer type) with their axes, the slice axes, the voxel size, and notes for the user."""
+
+    images: tuple[LabelledImage, ...]
+    slice_axes: str
+    voxel: VoxelSize | None
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def check_axes(text: str) -> str:
+    """The slice axes in canonical order: "t", or letters out of z, y, x.
+
+    Raises:
+        UsageError: anything else.
+    """
+    letters = text.strip().lower()
+    if letters == "t":
+        return letters
+    if not letters or set(letters) - set("zyx") or len(set(letters)) < len(letters):
+        raise UsageError(
+            f"cannot read --axes '{text}'; write the axes across which slices are cut (z, zyx, ...), "
+            "or t for a stack of independent 2D images"
+        )
+    return "".join(axis for axis in "zyx" if axis in letters)
+
+
+def gather(
+    sources: Sequence[str],
+    axes: str | None = None,
+    voxel: VoxelSize | None = None,
+    shape: tuple[int, ...] | None = None,
+    dtype: str | None = None,
+    offset: int = 0,
+    endian: str = "little",
+) -> Gathered:
+    """Read every source and settle what its axes mean.
+
+    A 3D array is a volume unless its metadata (axes TYX) or ``axes`` "t" say that it is a stack of independent 2D
+    images. A folder of 2D images is one volume in natural order. Several 2D files are independent images unless
+    ``axes`` names directions of a volume: then they are its slices, in natural order.
+
+    Args:
+        sources: files, folders, ``file.h5:/path``.
+        axes: as `check_axes` returns; None decides from the sources.
+        voxel: overrides what the files say.
+        shape: (Z, Y, X) or (Y, X) of raw files.
+        dtype: type of raw files.
+        offset: bytes before the voxels of raw files.
+        endian: their byte order.
+
+    Raises:
+        DataError: unreadable sources, or sources that do not belong together.
+        UsageError: ``axes`` contradicts the sources.
+    """
+    notes: list[str] = []
+    rasters: list[Raster] = []
+    flat: list[tuple[Path, Raster]] = []  # single 2D files, to be stacked
+    done: set[tuple[Path, str | None]] = set()
+    for source in sources:
+        if identity(source) in done:
+            notes.append(f"{source} counts once: it was named before, or is part of an image that was")
+            continue
+        done.add(identity(source))
+        if is_slices(Path(source)):
+            rasters += _read_folder(Path(source), axes, notes)
+            continue
+        raster = read_image(source, shape, dtype, offset, endian)
+        done.update(identity(str(file)) for file in raster.files)
+        if not flat:  # what is said of the first of many slices holds for the others
+            notes += raster.remarks
+        if raster.array.ndim == 2 and len(sources) > 1:
+            flat.append((split_inner(source)[0], raster))
+        else:
+            rasters.append(raster)
+    if flat:
+        rasters += _combine_files(flat, axes, notes)
+    images: list[LabelledImage] = []
+    for raster in rasters:
+        images += _images(raster, axes, notes)
+    kinds = {image.axes == "ZYX" for image in images}
+    if len(kinds) > 1:
+        raise DataError("the sources mix volumes and independent 2D images; ingest them into one dataset each")
+    volumes = kinds == {True}
+    if axes and axes != "t" and not volumes:
+        raise UsageError(
+            f"--axes {axes} cuts slices of a volume, but the source is a single 2D image; leave --axes out"
+        )
+    slice_axes = axes or ("z" if volumes else "t")
+    size, warnings = _voxel(rasters, voxel, slice_axes, notes)
+    return Gathered(tuple(images), slice_axes, size, tuple(dict.fromkeys(notes)), tuple(warnings))
+
+
+def digest_of(source: str) -> str:
+    """SHA-256 (hex) of a file's bytes, or of the names and bytes of a folder's files."""
+    path = split_inner(source)[0]
+    if path.is_dir():
+        total = hashlib.sha256()
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            total.update(f"{file.relative_to(path).as_posix()} {digest_of(str(file))}\n".encode())
+        return total.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_folder(folder: Path, axes: str | None, notes: list[str]) -> list[Raster]:
+    rasters = read_folder(folder)
+    notes += rasters[0].remarks  # those of the other slices would be the same
+    if len(rasters) == 1:
+        return rasters
+    if any(raster.array.ndim != 2 for raster in rasters):
+        raise DataError(f"the folder {folder} holds stacks or volumes; name the files instead: {folder}/*")
+    if axes == "t":
+        return _stack_if_equal(rasters)
+    if axes is None:
+        notes.append(f"{folder}: its {len(rasters)} images are slices of one volume (--axes t: independent images)")
+    return [_volume(rasters, str(folder))]
+
+
+def _combine_files(flat: list[tuple[Path, Raster]], axes: str | None, notes: list[str]) -> list[Raster]:
+    """Several single 2D files as slices of one volume or as independent images."""
+    if axes and axes != "t":
+        return [_volume([raster for _, raster in sorted(flat, key=lambda pair: natural_order(pair[0]))], "the sources")]
+    if axes is None:
+        notes.append(f"the {len(flat)} files are independent 2D images (--axes z: slices of one volume)")
+    return _stack_if_equal([raster for _, raster in flat])
+
+
+def _stack_if_equal(rasters: list[Raster]) -> list[Raster]:
+    if len({raster.array.shape for raster in rasters}) > 1:
+        return rasters
+    return [Raster(np.stack([raster.array for raster in rasters]), "TYX", rasters[0].voxel)]
+
+
+def _volume(rasters: list[Raster], what: str) -> Raster:
+    shapes = sorted({raster.array.shape for raster in rasters})
+    if len(shapes) > 1:
+        sizes = ", ".join("x".join(map(str, shape)) for shape in shapes[:4])
+        raise DataError(
+            f"{what}: the images differ in size ({sizes}), so they are not slices of one volume; "
+            "say --axes t if they are independent images"
+        )
+    return Raster(np.stack([raster.array for raster in rasters]), "ZYX", rasters[0].voxel, rasters[0].depth)
+
+
+def _images(raster: Raster, axes: str | None, notes: list[str]) -> list[LabelledImage]:
+    array = raster.array
+    if array.ndim == 4:
+        if axes == "t":
+            raise UsageError("--axes t means 2D images, but the source holds several volumes; leave --axes out")
+        return [LabelledImage(volume, "ZYX") for volume in array]
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 2:
+        return [LabelledImage(array, "YX")]
+    if axes is not None:
+        return [LabelledImage(array, "TYX" if axes == "t" else "ZYX")]
+    if raster.axes is None:
+        notes.append(f"the {len(array)} slices are taken as one volume (--axes t: independent 2D images)")
+    return [LabelledImage(array, raster.axes or "ZYX")]
+
+
+def _voxel(
+    rasters: Sequence[Raster], given: VoxelSize | None, slice_axes: str, notes: list[str]
+) -> tuple[VoxelSize | None, list[str]]:
+    """The one voxel size of all sources; warnings."""
+    found = [raster.voxel for raster in rasters if raster.voxel]
+    if given:
+        if found and not _equal(given, found[0]):
+            other = found[0]
+            notes.append(
+                f"voxel size {given.value:g} {given.unit} as given, though {other.source} says "
+                f"{other.value:g} {other.unit}"
+            )
+        return given, []
+    if not found:
+        notes.append("the voxel size is unknown, so lengths will be in voxels; give it as --voxel-size 5.3um")
+        return None, []
+    other = next((voxel for voxel in found if not _equal(voxel, found[0])), None)
+    if other:
+        raise DataError(
+            f"the sources differ in voxel size ({found[0].value:g} {found[0].unit}, {other.value:g} {other.unit}); "
+            "ingest them apart, or give one --voxel-size"
+        )
+    depth = next((raster.depth for raster in rasters if raster.depth), None)
+    if depth and slice_axes != "t":
+        size = found[0]
+        return size, [
+            f"the slices lie {depth:g} {size.unit} apart, the pixels {size.value:g} {size.unit}: dsd takes voxels "
+            f"as cubes of {size.value:g} {size.unit}, right for slices across z only; resample the volume for more"
+        ]
+    return found[0], []
+
+
+def _equal(one: VoxelSize, other: VoxelSize) -> bool:
+    return abs(one.value - convert(other.value, other.unit, one.unit)) <= _SAME * one.value

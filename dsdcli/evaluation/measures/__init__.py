@@ -1,0 +1,1 @@
+"""Measures: what is measured on one image, one file per kind of quantity."""

@@ -1,0 +1,65 @@
+"""What a command takes when no path is given: the newest file of its kind. Whoever uses it says what was picked."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+_WEIGHTS = ("model.safetensors", "best.safetensors", "last.safetensors")
+
+
+def newest_dataset(folder: Path = Path()) -> Path | None:
+    """The dataset (``*.dsd.h5``) in ``folder`` that was written last."""
+    return _newest(path for path in folder.glob("*.dsd.h5") if not path.name.startswith("."))
+
+
+def newest_samples(folder: Path = Path()) -> Path | None:
+    """The samples file in ``folder`` that was written last; only files that `dsd generate` made count, not fillings."""
+    from dsdcli.data.samples import is_samples, read_audit
+    from dsdcli.data.writers import EXTENSIONS
+
+    def filled(path: Path) -> bool:
+        return "filled_voxels" in (read_audit(path.with_suffix(".json")) or {})
+
+    files = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")]
+    files.sort(key=_age, reverse=True)
+    return next((path for path in files if is_samples(path) and not filled(path)), None)
+
+
+def newest_run(folder: Path = Path("runs"), trained: bool = False) -> Path | None:
+    """The run in ``folder`` that was worked on last; with ``trained``, of those that have weights already."""
+    runs = [path.parent for path in folder.glob("*/config.json")]
+    if trained:
+        runs = [run for run in runs if any((run / name).is_file() for name in _WEIGHTS)]
+    return max(runs, key=lambda run: max(_age(path) for path in run.iterdir()), default=None)
+
+
+def choose_model(name: str | None) -> tuple[Path, str]:
+    """The model a user names, or by default the newest run under ./runs, else berea-2d; and what to say of the choice.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    from dsdcli.network.catalogue import find_model
+
+    if name:
+        return find_model(name), ""
+    if path := newest_run(trained=True):
+        return path, f"model: {path} (the newest run here)"
+    return find_model("berea-2d"), "model: berea-2d (shipped; no run under ./runs)"
+
+
+def free_name(first: str) -> Path:
+    """``first``, such as samples.tif, or the first of ``samples-2.tif``, ``samples-3.tif``, ... that is free here."""
+    path, number = Path(first), 1
+    while path.exists():
+        number += 1
+        path = Path(first).with_stem(f"{Path(first).stem}-{number}")
+    return path
+
+
+def _newest(paths: Iterable[Path]) -> Path | None:
+    return max((path for path in paths if path.is_file()), key=_age, default=None)
+
+
+def _age(path: Path) -> tuple[int, str]:
+    """Sort key: time of the last change, then the name, so that ties are settled the same way everywhere."""
+    return path.stat().st_mtime_ns, path.name

@@ -1,0 +1,194 @@
+"""From the user's segmented images to a dataset."""
+
+import datetime
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from dsdcli import __version__
+from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.downsample import majority
+from dsdcli.data.formats import split_inner
+from dsdcli.data.phases import choose_phases, count_labels, to_indices
+from dsdcli.data.sources import check_axes, digest_of, gather
+from dsdcli.data.split import split
+from dsdcli.data.voxel import VoxelSize
+from dsdcli.errors import DataError, UsageError
+from dsdcli.files import require_folder
+
+_RARE = 0.001  # an unnamed label with less than this share is suspected to be no phase at all
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """One label of the sources: the phase it belongs to, and how many voxels have it."""
+
+    label: int
+    name: str
+    voxels: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """The dataset made, the labels found, and what the user should be told."""
+
+    dataset: Dataset
+    labels: tuple[LabelCount, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def ingest(
+    sources: Sequence[str],
+    out: Path | None = None,
+    *,
+    named: Sequence[tuple[str, int]] = (),
+    pore: int | None = None,
+    voxel: VoxelSize | None = None,
+    axes: str | None = None,
+    downsample: int = 1,
+    holdout: float = 0.2,
+    shape: tuple[int, ...] | None = None,
+    dtype: str | None = None,
+    offset: int = 0,
+    endian: str = "little",
+    argv: Sequence[str] = (),
+) -> Ingested:
+    """Read segmented images, name their phases, coarsen, split, and write a dataset.
+
+    Args:
+        sources: image files, folders of slices, ``file.h5:/path``.
+        out: the file to write (.h5), replaced if it exists. None: ``<stem of the first source>.dsd.h5`` in the current
+            folder, replaced only if it is a dataset made from the same sources.
+        named: (name, label) pairs; see `dsdcli.data.phases.choose_phases`.
+        pore: label of the pore.
+        voxel: size of a voxel of the sources, overriding their metadata.
+        axes: slice axes; see `dsdcli.data.sources.gather`.
+        downsample: side of the blocks that become one voxel (2D images: pixel) by majority vote.
+        holdout: share to hold out; see `dsdcli.data.split.split`.
+        shape: (Z, Y, X) or (Y, X) of raw files.
+        dtype: type of raw files.
+        offset: bytes before the voxels of raw files.
+        endian: their byte order, "little" or "big".
+        argv: the command, for the record.
+
+    Raises:
+        UsageError: options that are wrong or contradict the data, or an output that may not be written.
+        DataError: sources that cannot be used.
+        DsdError: the system could not write.
+    """
+    if axes is not None:
+        axes = check_axes(axes)
+    if downsample < 1:
+        raise UsageError(f"--downsample {downsample} must be at least 1")
+    path, notes = _output(sources, out)
+    gathered = gather(sources, axes, voxel, shape, dtype, offset, endian)
+    voxels: dict[int, int] = {}
+    for image in gathered.images:
+        for label, count in count_labels(image.array).items():
+            voxels[label] = voxels.get(label, 0) + count
+    try:
+        phases, index_of, warnings = choose_phases(voxels, named, pore)
+    except DataError as error:
+        raise DataError(f"{', '.join(sources[:3])}{', ...' if len(sources) > 3 else ''}: {error}") from error
+    total = sum(voxels.values())
+    labels = tuple(
+        LabelCount(label, phases[index_of[label]].name, count, count / total) for label, count in sorted(voxels.items())
+    )
+    if not named and len(labels) > 2:
+        warnings += [
+            f"label {found.label} fills only {found.fraction:.2g} of the image: if it is a stray value left by "
+            "compression or interpolation, merge it with --phase NAME=LABEL"
+            for found in labels
+            if found.fraction < _RARE
+        ]
+    coarse = [_coarsen(image, index_of, downsample) for image in gathered.images]
+    train, heldout = split(coarse, holdout)
+    size = gathered.voxel
+    dataset = Dataset(
+        path=path,
+        phases=phases,
+        voxel_size=size.value * downsample if size else None,
+        voxel_unit=size.unit if size else None,
+        slice_axes=gathered.slice_axes,
+        downsample=downsample,
+        provenance={
+            "sources": [{"name": source, "sha256": digest_of(source)} for source in sources],
+            "labels": {phase.name: [found.label for found in labels if found.name == phase.name] for phase in phases},
+            "voxel_size_source": size.source if size else None,
+            "holdout": holdout,
+            "argv": list(argv),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "versions": {
+                "dsdcli": __version__,
+                "python": platform.python_version(),
+                **{package: version(package) for package in ("numpy", "h5py", "tifffile")},
+            },
+        },
+        train=train,
+        heldout=heldout,
+    )
+    warnings += [*gathered.warnings, *_check_split(dataset)]
+    dataset.write(path)
+    return Ingested(dataset, labels, tuple(notes) + gathered.notes, tuple(warnings))
+
+
+def _output(sources: Sequence[str], out: Path | None) -> tuple[Path, list[str]]:
+    """Where to write, and notes; refuses what should not be overwritten."""
+    files = [split_inner(source)[0].resolve() for source in sources]
+    notes: list[str] = []
+    if out is None:
+        stem = files[0].name if files[0].is_dir() else files[0].stem.removesuffix(".ome")
+        out = Path(f"{stem}.dsd.h5")
+        if out.exists() and not _same_sources(out, files):
+            raise UsageError(f"{out} exists and was not made from the same source; choose another name with -o")
+    elif not out.name.endswith((".h5", ".hdf5")):
+        raise UsageError(f"-o {out}: a dataset is an HDF5 file; let its name end in .dsd.h5")
+    elif not out.name.endswith(".dsd.h5"):
+        notes.append(f"{out} does not end in .dsd.h5, so the other commands will not find it by themselves")
+    if out.resolve() in files:
+        raise UsageError(f"-o {out} is also a source and would be overwritten; choose another name")
+    require_folder(out)
+    return out, notes
+
+
+def _same_sources(path: Path, files: list[Path]) -> bool:
+    try:
+        made_from = Dataset.open(path).provenance["sources"]
+        return [split_inner(source["name"])[0].resolve() for source in made_from] == files
+    except (DataError, KeyError, TypeError):
+        return False
+
+
+def _coarsen(image: LabelledImage, index_of: dict[int, int], factor: int) -> LabelledImage:
+    indices = to_indices(image.array, index_of)
+    axes = tuple(range(indices.ndim)) if image.axes != "TYX" else (1, 2)
+    if min(indices.shape[axis] for axis in axes) < factor:
+        sides = "x".join(map(str, indices.shape))
+        raise UsageError(f"--downsample {factor} leaves nothing of an image of {sides}; use a smaller factor")
+    return LabelledImage(majority(indices, factor, axes), image.axes)
+
+
+def _check_split(dataset: Dataset) -> list[str]:
+    """Warnings about phases that a split lacks.
+
+    Raises:
+        DataError: the training part has one phase only.
+    """
+    train = dataset.counts("train")
+    if (train > 0).sum() < 2:
+        raise DataError(
+            "the training part holds one phase only, so there is nothing to learn; use another --holdout or a smaller "
+            "--downsample"
+        )
+    if not dataset.heldout:
+        return ["nothing is held out, so samples can only be judged by what the network has seen"]
+    return [
+        f"phase '{phase.name}' does not occur in the {split_name} part"
+        for split_name in ("train", "heldout")
+        for phase, count in zip(dataset.phases, dataset.counts(split_name), strict=True)
+        if not count
+    ]

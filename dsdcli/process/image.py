@@ -1,0 +1,150 @@
+"""Between images and particles: one particle on every carried voxel, and back to one phase on every site with exactly
+the wanted totals."""
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dsdcli.process.lattice import Lattice
+from dsdcli.process.walk import Particles
+
+
+def one_hot(images: torch.Tensor, carried: tuple[int, ...]) -> torch.Tensor:
+    """Phase indices (B, *L) -> bool (B, C, *L), one channel for each carried phase."""
+    return torch.stack([images == phase for phase in carried], dim=1)
+
+
+def place(carried: torch.Tensor) -> Particles:
+    """One particle on every True site of a one-hot image (B, C, *L)."""
+    where = carried.nonzero()
+    return Particles(where[:, 0], where[:, 1], where[:, 2:])
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Result of `decode` for one image: the image, and how far it is from the particles it was decoded from.
+
+    Attributes:
+        image: phase index of every site, uint8 (*L).
+        forced: share of the sites (of a hole: those in it) that did not get their most probable phase, because the
+            totals had to be met.
+        overlap: share of the particles that shared their site with another.
+        far: share of the carried voxels that lie where neither the site nor a neighbour held a particle of theirs.
+    """
+
+    image: np.ndarray
+    forced: float
+    overlap: float
+    far: float
+
+
+def decode(
+    clean: np.ndarray,
+    occupied: np.ndarray,
+    totals: np.ndarray,
+    background: int,
+    lattice: Lattice,
+    around: np.ndarray | None = None,
+) -> Decoded:
+    """The most probable segmented image with exactly the wanted totals in every part of the lattice.
+
+    Chooses one phase per site so that the summed probability, the expected number of right voxels, is the largest
+    possible. For two phases these are the N sites that are the most probable.
+
+    Args:
+        clean: probability of every phase and site, float64 (K, *L).
+        occupied: walking particles n(x, c) of the carried phases (C, *L), C = K - 1.
+        totals: voxels of every phase in every part of the lattice (R, K).
+        background: index of the phase that is not carried.
+        around: phase indices (*L) of which all that lies outside the hole is kept.
+    """
+    image = np.zeros(lattice.shape, np.uint8) if around is None else around.astype(np.uint8)
+    forced = 0
+    for part, wanted in enumerate(totals, 1):
+        inside = lattice.parts == part
+        score = clean[:, inside]  # (K, S)
+        image[inside] = chosen = assign(score, wanted)
+        forced += int((chosen != score.argmax(0)).sum())
+    inside = lattice.parts > 0
+    far = 0
+    for channel, phase in zip(occupied, np.delete(np.arange(len(clean)), background), strict=True):
+        far += int((inside & (image == phase) & ~_with_neighbours(channel > 0, lattice)).sum())
+    particles = max(1, int(occupied.sum()))
+    overlap = int(np.maximum(occupied.sum(0) - 1, 0).sum()) / particles
+    return Decoded(image, forced / int(inside.sum()), overlap, far / particles)
+
+
+def _with_neighbours(held: np.ndarray, lattice: Lattice) -> np.ndarray:
+    """Sites that are True or have a True neighbour across an open bond."""
+    result = held.copy()
+    for axis in range(held.ndim):
+        for sign in (1, -1):
+            moved = np.roll(held, sign, axis)
+            if lattice.boundary == "noflux":
+                moved[(slice(None),) * axis + (0 if sign == 1 else -1,)] = False
+            result |= moved
+    return result
+
+
+def assign(score: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """One phase per site with fixed totals and the largest summed score: an exact transportation problem.
+
+    Starts from the best phase of every site and moves the surplus along cheapest chains of reassignments between
+    phases (successive shortest paths, so the result is optimal); its work grows with the surplus alone.
+
+    Args:
+        score: (K, S); ``totals``: (K,) integers that sum to S.
+
+    Returns:
+        phase of every site, int64 (S,).
+    """
+    phases, sites = score.shape
+    if int(np.sum(totals)) != sites:
+        raise ValueError(f"the totals {list(totals)} do not add up to {sites} sites")
+    if phases == 2:  # the N sites of largest advantage
+        order = np.argsort(score[0] - score[1], kind="stable")
+        result = np.ones(sites, np.int64)
+        result[order[sites - int(totals[0]) :]] = 0
+        return result
+    result = score.argmax(0)
+    surplus = np.bincount(result, minlength=phases) - totals
+    queues = {(a, b): _queue(score, result, a, b) for a in range(phases) for b in range(phases) if a != b}
+    while surplus.any():
+        # Bellman-Ford on the graph of phases: loss of moving the cheapest site from a to b.
+        edge = {pair: _cheapest(queue, result, pair[0]) for pair, queue in queues.items()}
+        loss = np.where(surplus > 0, 0.0, np.inf)
+        before = np.full(phases, -1)
+        for _ in range(phases - 1):
+            for (a, b), cost in edge.items():
+                if loss[a] + cost < loss[b] - 1e-15:
+                    loss[b], before[b] = loss[a] + cost, a
+        last = min(np.flatnonzero(surplus < 0), key=lambda p: loss[p])
+        surplus[last] += 1
+        moves = []
+        while before[last] >= 0:
+            moves.append((before[last], last))
+            last = before[last]
+        surplus[last] -= 1
+        for a, b in moves:
+            site = heapq.heappop(queues[a, b])[1]
+            result[site] = b
+            for c in range(phases):
+                if c != b:
+                    heapq.heappush(queues[b, c], (score[b, site] - score[c, site], site))
+    return result
+
+
+def _queue(score: np.ndarray, result: np.ndarray, a: int, b: int) -> list[tuple[float, int]]:
+    site = np.flatnonzero(result == a)
+    queue = list(zip((score[a, site] - score[b, site]).tolist(), site.tolist(), strict=True))
+    heapq.heapify(queue)
+    return queue
+
+
+def _cheapest(queue: list[tuple[float, int]], result: np.ndarray, phase: int) -> float:
+    """Loss at the head of the queue, after dropping sites that have left the phase."""
+    while queue and result[queue[0][1]] != phase:
+        heapq.heappop(queue)
+    return queue[0][0] if queue else np.inf

@@ -1,0 +1,1 @@
+"""View: pictures, tables and reports for people."""

@@ -1,0 +1,198 @@
+"""The report: one self-contained HTML page."""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsdcli import __version__
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.phases import Phase
+from dsdcli.data.samples import Samples
+from dsdcli.evaluation.crops import fractions
+from dsdcli.evaluation.evaluate import Evaluation
+from dsdcli.evaluation.metrics import METRICS
+from dsdcli.evaluation.novelty import Novelty
+from dsdcli.files import atomic
+from dsdcli.view import plots, table
+from dsdcli.view.sheet import colours, sheet_image
+
+_SHOWN = 16  # images on a sheet
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1120px; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; }
+h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
+h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
+table { border-collapse: collapse; font-size: 13px; } td, th { padding: .18rem .6rem; white-space: nowrap; }
+th { text-align: left; border-bottom: 1px solid #888; } td.right, th.right { text-align: right; }
+tr.first td { border-top: 1px solid #ddd; }
+i.box { display: inline-block; width: .8em; height: .8em; margin: 0 .35em 0 1em; }
+.green { color: #1a7f37; } .yellow { color: #9a6700; } .red { color: #c0282d; font-weight: 600; }
+.sheets { display: flex; gap: 1.5rem; flex-wrap: wrap; } figure { margin: 0; } figure img { width: 520px; }
+figcaption { color: #555; font-size: 13px; } svg { max-width: 100%; height: auto; } .scroll { overflow-x: auto; }
+pre { font-size: 12px; background: #f6f6f6; padding: .8rem; overflow-x: auto; }
+"""
+
+
+def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Dataset, context: Mapping[str, Any]) -> None:
+    """Write the page, all or nothing.
+
+    Args:
+        path: the file.
+        found: the comparison.
+        samples: what was compared, with its audit record.
+        dataset: the real images.
+        context: what else belongs into the record: files, seed, command.
+
+    Raises:
+        UsageError: the folder does not exist.
+        DsdError: the system could not write.
+    """
+    unit = (dataset.voxel_unit if dataset.voxel_size else None) or "voxel"
+    parts = [
+        _head(found, context),
+        _sheets(found, dataset.phases),
+        _table(found, dataset),
+        _novelty(found, dataset.phases),
+        _curves(found, dataset, unit),
+        _record(found, samples, context),
+    ]
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>dsd evaluate: '
+        f"{html.escape(str(context['samples_file']))}</title><style>{_STYLE}</style></head><body>"
+        + "".join(parts)
+        + "</body></html>\n"
+    )
+    with atomic(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _head(found: Evaluation, context: Mapping[str, Any]) -> str:
+    verdicts = [row.verdict for row in found.rows]
+    counts = ", ".join(f"{verdicts.count(v)} {_verdict(v)}" for v in dict.fromkeys(verdicts))
+    notes = "".join(f"<li>{html.escape(line)}</li>" for line in [*table.novelty_lines(found), *found.remarks])
+    return (
+        f"<h1>Samples against the real material</h1><p><b>{html.escape(str(context['samples_file']))}</b> against "
+        f"<b>{html.escape(str(context['real']))}</b></p><p>{html.escape(table.summary(found))}.</p>"
+        f"<p>Verdicts: {counts}.</p><ul>{notes}</ul>"
+    )
+
+
+def _sheets(found: Evaluation, phases: Sequence[Phase]) -> str:
+    samples, heldout, _ = found.stacks
+    repeats = len(heldout) // len(samples)
+    matched = "" if found.residual_heldout is None else ", each of like volume fractions as the sample at its place"
+    dimension = " (middle slices)" if len(found.size) == 3 else ""
+    return (
+        f'<h2>What they look like</h2><p>{_legend(phases)}</p><div class="sheets">'
+        + _figure(sheet_image(samples[:_SHOWN], phases), f"Samples{dimension}")
+        + _figure(sheet_image(heldout[::repeats][:_SHOWN], phases), f"Held-out real crops{dimension}{matched}")
+        + "</div>"
+    )
+
+
+def _table(found: Evaluation, dataset: Dataset) -> str:
+    align = {name: ' class="right"' if name in table.RIGHT else "" for name in table.COLUMNS}
+    head = "".join(f"<th{align[name]}>{name}</th>" for name in table.COLUMNS)
+    body, before = "", ""
+    for row in found.rows:
+        texts = table.cells(row, len(found.size), dataset.voxel_size, dataset.voxel_unit)
+        line = "".join(
+            f"<td{align[name]}>{html.escape(text)}</td>"
+            for name, text in zip(table.COLUMNS[:-1], texts[:-1], strict=True)
+        )
+        first = ' class="first"' if row.metric != before else ""
+        body += f"<tr{first}>{line}<td>{_verdict(row.verdict)}</td></tr>"
+        before = row.metric
+    return (
+        f'<h2>The comparison</h2><div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+        "<p>Distance: samples to held-out crops. Floor: the same distance for as many crops of the training part, on "
+        "average. Ratio: distance over floor, with its 95 % bootstrap interval. <i>Indistinguishable</i>: no "
+        "difference from real training crops shows with this many samples; <i>close</i>: at most twice the floor; "
+        "<i>off</i>: more. For memorisation and diversity the ratio is real over generated distance.</p>"
+    )
+
+
+def _novelty(found: Evaluation, phases: Sequence[Phase]) -> str:
+    text = ""
+    if found.memorisation:
+        what = "share that differs from the nearest training crop"
+        text += _pair(found, found.memorisation, phases, "Memorisation", what, "training crop")
+    if found.diversity:
+        what = "share of voxels that differ between two images"
+        text += _pair(found, found.diversity, phases, "Diversity", what, "another sample")
+    return text
+
+
+def _pair(found: Evaluation, novelty: Novelty, phases: Sequence[Phase], title: str, what: str, partner: str) -> str:
+    number, other = novelty.pair
+    sample = found.stacks[0][number]
+    differs = np.where(sample != other, len(phases), sample).astype(np.uint8)
+    pair = sheet_image(np.stack([sample, other, differs]), [*phases, Phase("differs", -1)], columns=3)
+    caption = (
+        f"The closest pair: sample {number}, {partner}, where they differ ({100 * (sample != other).mean():.1f} %)"
+    )
+    return (
+        f"<h2>{title}: {_verdict(novelty.row.verdict)}</h2>"
+        f'<div class="sheets">{_figure(pair, caption)}<figure>{plots.novelty_figure(novelty, what)}</figure></div>'
+    )
+
+
+def _curves(found: Evaluation, dataset: Dataset, unit: str) -> str:
+    names = [phase.name for phase in dataset.phases]
+    text = ""
+    for metric, about in METRICS.items():
+        if metric == "volume-fraction" and ("volume-fraction", names[0]) in found.ensembles[0]:
+            crops = dataset.crops("heldout", found.real_crops, found.size, np.random.default_rng(0))
+            figure = plots.fraction_figure(found, fractions(crops, len(names)), names)
+        else:
+            figure = plots.metric_figure(found, metric, dataset.voxel_size, unit)
+        if figure:
+            text += f"<section><h3>{about.title}</h3>{figure}</section>"
+    return f'<h2>Metric by metric</h2><div class="sheets">{text}</div>' if text else ""
+
+
+def _record(found: Evaluation, samples: Samples, context: Mapping[str, Any]) -> str:
+    audit = json.dumps(_shortened(samples.audit), indent=2) if samples.audit else "none found beside the samples"
+    about = {**context, "dsd": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    numbers = json.dumps(table.as_json(found, about), indent=2)
+    folded = "".join(
+        f"<details><summary>{title}</summary><pre>{html.escape(text)}</pre></details>"
+        for title, text in (("Audit record of the samples", audit), ("All numbers", numbers))
+    )
+    return f"<h2>Record</h2>{folded}"
+
+
+def _legend(phases: Sequence[Phase]) -> str:
+    return "".join(
+        f'<i class="box" style="background: rgb{tuple(colour)}"></i>{html.escape(phase.name)}'
+        for phase, colour in zip(phases, colours(phases).tolist(), strict=True)
+    )
+
+
+def _verdict(verdict: str) -> str:
+    return f'<span class="{table.COLOURS.get(verdict, "")}">{verdict}</span>'
+
+
+def _shortened(audit: dict[str, Any]) -> dict[str, Any]:
+    """The audit record with the first of its samples only: it lists every one."""
+    listed = audit.get("samples")
+    if not isinstance(listed, list) or len(listed) <= 3:
+        return audit
+    return {**audit, "samples": [*listed[:3], f"... {len(listed) - 3} more in the audit record"]}
+
+
+def _figure(picture: Any, caption: str) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return (
+        f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )

@@ -1,0 +1,114 @@
+"""How long does generation take, how much of it is the network, and what would make that faster?
+
+python examples/studies/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 63 evaluations)
+python examples/studies/benchmark_generate.py --size 256x256       (and how much memory)
+python examples/studies/benchmark_generate.py --model nmc-2d --steps 16 --device cuda
+python examples/studies/benchmark_generate.py --compare            (the network alone, in several set-ups)
+"""
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+
+import torch
+from stopwatch import Stopwatch, channels_first, finish, machine, peak_memory, print_ratios, side_by_side, with_threads
+
+from dsdcli.cli.parse import parse_batch, parse_size
+from dsdcli.device import pick_device
+from dsdcli.network.catalogue import find_model
+from dsdcli.pipeline.generate import Job, make_totals
+from dsdcli.process.walk import scatter
+from dsdcli.sampling.blocks import block_images
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
+
+ROUNDS = 15
+COMPARED_DOSE = 5.0
+
+
+def measure(job: Job, n: int) -> None:
+    """Time a whole job, and the network in it."""
+    network = Stopwatch()
+    job.model.unet.forward = network.time(job.model.unet.forward)
+    totals = make_totals(job, n, {}, {}, None)
+    for _ in generate(job.model, totals[: job.batch], job.lattice, Trapezoidal(steps=1), 0, job.batch):
+        pass  # warm up: the first evaluation also sets up the device
+    network.seconds = 0.0
+    finish()
+    began = time.perf_counter()
+    for state in generate(job.model, totals, job.lattice, job.settings, job.seed, job.batch):
+        evaluations = state.evaluations
+    seconds = time.perf_counter() - began
+    device = next(job.model.parameters()).device
+    size = "x".join(map(str, job.lattice.shape))
+    print(f"{n} samples of {size} with {job.path.name} on {machine(device)}, {job.batch} at a time")
+    print(f"{seconds:.2f} s in all, {seconds / n * 1000:.0f} ms a sample; peak memory {peak_memory(device)}")
+    print(f"{job.settings.evaluations} evaluations a sample, {evaluations} batches through the network")
+    outside = 100 * (1 - network.seconds / seconds)
+    print(f"network {100 - outside:.1f} % of the time, walk, rates and decoding the other {outside:.1f} %")
+
+
+def compare(job: Job) -> None:
+    """Time one block of the network in several set-ups, in turns."""
+    model, lattice = job.model, job.lattice
+    device = next(model.parameters()).device
+    images = block_images(lattice, device)
+    generators = [torch.Generator(device).manual_seed(i) for i in range(images)]
+    totals = torch.from_numpy(make_totals(job, images, {}, {}, None)[:, model.config.carried]).to(device)
+    counts = scatter(totals, lattice, generators).occupancy(lattice, images, model.phases)
+    dose = torch.full((images,), COMPARED_DOSE, dtype=torch.float64, device=device)
+
+    def evaluate(network: torch.nn.Module, bfloat16: bool = False) -> Callable[[], torch.Tensor]:
+        @torch.inference_mode()
+        def run() -> torch.Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                return network.undo(counts, dose, lattice)
+
+        return run
+
+    contiguous, compiled = copy.deepcopy(model), copy.deepcopy(model)
+    channels_first(contiguous)
+    compiled.unet = torch.compile(compiled.unet)
+    work = {
+        "as it is": evaluate(model),
+        "channels first": evaluate(contiguous),
+        "bfloat16": evaluate(model, bfloat16=True),
+    }
+    if device.type == "cpu":
+        work |= {f"{n} threads": with_threads(n, evaluate(model)) for n in (1, 2)}
+    try:
+        began = time.perf_counter()
+        evaluate(compiled)()
+        print(f"compiling took {time.perf_counter() - began:.0f} s")
+        work["compiled"] = evaluate(compiled)
+    except torch._dynamo.exc.BackendCompilerFailed as error:  # no C++ compiler
+        print(f"torch.compile does not work here: {str(error).splitlines()[0]}")
+    print(f"one block of {images} images on {machine(device)}, median of {ROUNDS} turns")
+    print_ratios(side_by_side(work, ROUNDS))
+    first = work["as it is"]()
+    off = ((work["bfloat16"]() - first).norm() / first.norm()).item()
+    print(f"bfloat16 changes the undo counts by {100 * off:.1f} %")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="berea-2d", help="name or path (default berea-2d)")
+    parser.add_argument("-n", type=int, default=64, help="samples (default 64)")
+    parser.add_argument("--size", type=parse_size, help="HxW (default: that of the training crops)")
+    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps, of two evaluations each")
+    parser.add_argument("--batch", type=parse_batch, help="samples at a time (default auto)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--compare", action="store_true", help="time the network in several set-ups instead")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = pick_device(options.device)
+    settings = Trapezoidal(steps=options.steps)
+    job = Job.prepare(find_model(options.model), options.size, None, settings, 0, options.batch, device)
+    compare(job) if options.compare else measure(job, options.n)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""How long does a training step take, how much of it is the network, and what would make it faster?
+
+python examples/studies/benchmark_train.py rocks.dsd.h5                 (tiny, 16 crops of 64x64, half of them in holes)
+python examples/studies/benchmark_train.py rocks.dsd.h5 --compare       (whole steps, in several set-ups)
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from stopwatch import Stopwatch, channels_first, finish, machine, peak_memory, print_ratios, side_by_side, with_threads
+
+import dsdcli.training.trainer as training
+from dsdcli.cli.parse import parse_size
+from dsdcli.data.dataset import Dataset
+from dsdcli.device import pick_device
+from dsdcli.training.recipes import TrainSettings
+from dsdcli.training.run import make_config
+
+WARM_UP = 2
+ROUNDS = 7
+LR = 1e-4
+
+
+def make_eigenbases(trainer: training.Trainer) -> None:
+    """Do what a run does once for each of its free-form holes, so that it does not count as part of the steps."""
+    began = time.perf_counter()
+    for domains in (trainer.domains, *(wide for _, wide in trainer.wide)):
+        for hole in domains.pool:
+            hole.mixing_dose()  # needs the modes of all parts, which are kept
+    print(f"eigenbases of the holes, once for a run: {time.perf_counter() - began:.1f} s")
+
+
+def measure(trainer: training.Trainer, steps: int) -> None:
+    """Time steps, and the parts of them."""
+    make_eigenbases(trainer)
+    forward = Stopwatch()
+    watches = {
+        "crops from the dataset": (crops := Stopwatch()),
+        "forward walk and undo counts": (walk := Stopwatch()),
+        "rates and loss": (loss := Stopwatch(forward)),
+        "network, forward": forward,
+        "network, backward": (backward := Stopwatch()),
+        "optimiser": (optimiser := Stopwatch()),
+    }
+    Dataset.crops = crops.time(Dataset.crops)
+    trainer.walk = walk.time(trainer.walk)
+    training.losses = loss.time(training.losses)
+    trainer.model.unet.forward = forward.time(trainer.model.unet.forward)
+    torch.Tensor.backward = backward.time(torch.Tensor.backward)
+    trainer.optimizer.step = optimiser.time(trainer.optimizer.step)
+    for _ in range(WARM_UP):
+        trainer.train_step(LR)
+    for watch in watches.values():
+        watch.seconds = 0.0
+    finish()
+    began = time.perf_counter()
+    for _ in range(steps):
+        trainer.train_step(LR)
+    finish()
+    seconds = time.perf_counter() - began
+    where = machine(trainer.device)
+    print(f"{seconds / steps * 1000:.0f} ms a step on {where}; peak memory {peak_memory(trainer.device)}")
+    parts = {name: watch.seconds for name, watch in watches.items()}
+    parts["averaged weights, gradient norm"] = seconds - sum(parts.values())
+    for name, part in parts.items():
+        print(f"{name:34}{100 * part / seconds:6.1f} %")
+    outside = crops.seconds + walk.seconds + loss.seconds
+    print(f"{'outside the network (first three)':34}{100 * outside / seconds:6.1f} %")
+
+
+def compare(make: Callable[..., training.Trainer]) -> None:
+    """Time whole steps in several set-ups, in turns."""
+    trainers = {
+        "as it is": make(),
+        "channels first": make(),
+        "bfloat16": make(precision="bfloat16"),
+        "compiled": make(),
+    }
+    channels_first(trainers["channels first"].model)
+    trainers["compiled"].model.unet = torch.compile(trainers["compiled"].model.unet)
+    work = {name: lambda t=trainer: t.train_step(LR) for name, trainer in trainers.items()}
+    if trainers["as it is"].device.type == "cpu":
+        work |= {f"{n} threads": with_threads(n, work["as it is"]) for n in (1, 2)}
+    try:
+        began = time.perf_counter()
+        work["compiled"]()
+        print(f"compiling took {time.perf_counter() - began:.0f} s")
+    except torch._dynamo.exc.BackendCompilerFailed as error:  # no C++ compiler
+        print(f"torch.compile does not work here: {str(error).splitlines()[0]}")
+        del work["compiled"]
+    print(f"one step on {machine(trainers['as it is'].device)}, median of {ROUNDS} turns")
+    print_ratios(side_by_side(work, ROUNDS))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--size", type=parse_size, default=(64, 64))
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=30, help="steps to time (default 30)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--compare", action="store_true", help="time steps in several set-ups instead")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = pick_device(options.device)
+    settings = TrainSettings(
+        options.preset, options.size, 10**6, None, options.batch, 1e-3, 0, "noflux",
+        "bfloat16" if device.type == "cuda" else "float32",
+    )  # fmt: skip
+    dataset = Dataset.open(options.dataset)
+    config = make_config(dataset, settings)
+
+    def make(**changes: str) -> training.Trainer:
+        return training.Trainer(config, replace(settings, **changes), dataset, device)
+
+    compare(make) if options.compare else measure(make(), options.steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""A thousand samples of every kind and a thousand filled holes: do all voxel counts equal the requested ones?
+
+    python examples/studies/exactness.py
+
+2 to 5 phases, 2D and 3D, even, odd and flat shapes, no-flux and periodic walls, ordinary and extreme counts (none, one
+voxel, all but one, all). The promise does not depend on what a network has learned, so half of the samples come from
+networks with random weights, which are as wrong as can be; the other half from the shipped models.
+
+Every filled hole is a case of its own, in a random image: boxes, discs and scattered voxels, one or several of them,
+at borders and around the ring. Every part of a hole must have its counts, and everything outside must be as it was.
+"""
+
+import argparse
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from dsdcli.data.phases import Phase
+from dsdcli.network.catalogue import shipped_models
+from dsdcli.network.checkpoint import load_model
+from dsdcli.network.config import Architecture, ModelConfig
+from dsdcli.network.model import UndoNet
+from dsdcli.process.hole import Hole
+from dsdcli.process.lattice import Lattice
+from dsdcli.sampling.generate import generate
+from dsdcli.sampling.trapezoidal import Trapezoidal
+
+SHAPES = {2: [(16, 16), (7, 13), (1, 9)], 3: [(6, 6, 6), (3, 5, 7)]}
+BOUNDARIES = ("noflux", "periodic")
+PHASES = (2, 3, 4, 5)
+LONGEST = {2: 20, 3: 8}  # side of the images with holes
+
+
+def random_network(phases: int, ndim: int, seed: int) -> UndoNet:
+    """A small network whose weights, the last layer included, are random."""
+    torch.manual_seed(seed)
+    names = tuple(Phase(f"phase{index}", index) for index in range(phases))
+    size = (8,) * ndim
+    config = ModelConfig(
+        phases=names,
+        background=phases - 1,
+        fractions=(1 / phases,) * phases,
+        boundary="noflux",
+        size=size,
+        dose_min=0.05,
+        dose_max=40.0,
+        integral_range=tuple(map(tuple, np.eye(phases - 1).tolist())),
+        architecture=Architecture((8, 16)),
+    )
+    model = UndoNet(config)
+    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
+    return model.eval().requires_grad_(False)
+
+
+def requests(phases: int, sites: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Voxels of every phase for n samples, int64 (n, K): extremes first, then random compositions."""
+    rows = []
+    for one in range(phases):
+        other = (one + 1) % phases
+        for voxels in (sites, sites - 1, 1, 0):
+            row = [0] * phases
+            row[one], row[other] = voxels, sites - voxels
+            rows.append(row)
+    while len(rows) < n:
+        cuts = np.sort(rng.integers(sites + 1, size=phases - 1))
+        rows.append(np.diff([0, *cuts, sites]).tolist())
+    return np.array(rows[:n], np.int64)
+
+
+def cases(total: int) -> Iterator[tuple[str, UndoNet, Lattice, int]]:
+    """Models, lattices, and how many samples to draw on each."""
+    random = [
+        (f"random weights, {phases} phases", random_network(phases, ndim, phases), shape)
+        for phases, ndim in itertools.product(PHASES, (2, 3))
+        for shape in SHAPES[ndim]
+    ]
+    shipped = [
+        (name, model, shape)
+        for name, path in shipped_models().items()
+        for model in [load_model(path)]
+        for shape in [model.config.size, *SHAPES[model.config.ndim]]
+    ]
+    shares = [(random, total if not shipped else total // 2), (shipped, total - total // 2)]
+    for group, share in shares:
+        kinds = list(itertools.product(group, BOUNDARIES))
+        for index, ((name, model, shape), boundary) in enumerate(kinds):
+            n = share * (index + 1) // len(kinds) - share * index // len(kinds)
+            if n:
+                yield name, model, Lattice(shape, boundary), n
+
+
+def random_hole(ndim: int, rng: np.random.Generator) -> Hole:
+    """One to four pieces anywhere in an image of random sides; what they leave outside is at least one voxel."""
+    while True:
+        shape = tuple(rng.integers(1, LONGEST[ndim] + 1, ndim).tolist())
+        mask = np.zeros(shape, bool)
+        at = np.indices(shape)
+        for _ in range(rng.integers(1, 5)):
+            centre = np.array([rng.integers(side) for side in shape]).reshape(-1, *(1,) * ndim)
+            radius = rng.uniform(0.5, 0.5 + 0.35 * max(shape))
+            away = np.abs(at - centre)
+            kind = rng.choice(["box", "disc", "scattered"])
+            near = away.max(0) <= radius if kind == "box" else (away**2).sum(0) <= radius**2
+            mask |= near & (rng.random(shape) < 0.5) if kind == "scattered" else near
+        if mask.any() and not mask.all():
+            return Hole(shape, str(rng.choice(BOUNDARIES)), mask=mask)
+
+
+def check_samples(total: int, settings: Trapezoidal, rng: np.random.Generator) -> bool:
+    """Generate ``total`` samples and say what came out; whether all counts are right."""
+    samples = voxels = wrong = 0
+    for name, model, lattice, n in cases(total):
+        phases = len(model.config.phases)
+        wanted = requests(phases, lattice.sites, n, rng)
+        missed = 0
+        for state in generate(model, wanted, lattice, settings, samples, 64):
+            for index, decoded in state.finished:
+                achieved = np.bincount(decoded.image.ravel(), minlength=phases)
+                missed += not np.array_equal(achieved, wanted[index])
+                voxels += decoded.image.size
+        samples += n
+        wrong += missed
+        shape = "x".join(map(str, lattice.shape))
+        print(f"{n:4d} samples  {shape:>8}  {lattice.boundary:8}  {missed} wrong  ({name})", flush=True)
+    print(f"{samples} samples, {voxels} voxels: {samples - wrong} have requested == achieved counts, {wrong} have not")
+    return not wrong
+
+
+def check_holes(total: int, settings: Trapezoidal, rng: np.random.Generator) -> bool:
+    """Fill ``total`` random holes and say what came out; whether all is exact inside and untouched outside."""
+    kinds = list(itertools.product(PHASES, LONGEST))
+    models = {kind: random_network(*kind, seed=kind[0]) for kind in kinds}
+    tally: dict[tuple[int, int], np.ndarray] = defaultdict(lambda: np.zeros(4, np.int64))
+    filled = 0
+    for case in range(total):
+        phases, ndim = kind = kinds[case % len(kinds)]
+        hole = random_hole(ndim, rng)
+        parts = hole.parts
+        around = rng.integers(phases, size=hole.shape).astype(np.uint8)
+        # Any of the rows that extremes and compositions make, for every part on its own.
+        rows = [rng.choice(requests(phases, int(size), 8 * phases, rng)) for size in np.bincount(parts.ravel())[1:]]
+        (state,) = [s for s in generate(models[kind], np.array([rows]), hole, settings, case, 1, around) if s.finished]
+        image = state.finished[0][1].image
+        achieved = [np.bincount(image[parts == r], minlength=phases) for r in range(1, parts.max() + 1)]
+        outside = np.array_equal(image[~hole.mask], around[~hole.mask])
+        tally[kind] += [1, len(rows), not np.array_equal(achieved, rows), not outside]
+        filled += int(hole.mask.sum())
+    for (phases, ndim), (n, parts, inexact, touched) in tally.items():
+        print(f"{n:4d} images  {ndim}D  {phases} phases  {parts} holes  {inexact} wrong inside  {touched} outside")
+    n, parts, inexact, touched = sum(tally.values())
+    print(
+        f"{n} images with {parts} holes, {filled} voxels to fill: {n - inexact} exact in every hole, "
+        f"{n - touched} untouched outside"
+    )
+    return not inexact and not touched
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-n", type=int, default=1000, help="samples, and images with holes (default 1000 each)")
+    parser.add_argument("--steps", type=int, default=4, help="leaps of the reverse walk (default 4)")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    settings = Trapezoidal(steps=options.steps)
+    exact = [check(options.n, settings, rng) for check in (check_samples, check_holes)]
+    raise SystemExit(0 if all(exact) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Real crops, walked to a dose and back: at which doses does the walk back leave the real statistics?
+
+    python examples/studies/round_trip.py berea-2d berea.dsd.h5
+
+Each crop is compared with itself, so that a few of them show a bias of one per cent. `decoded` rows walk to a dose and
+decode there and then: how near the decoding is to the identity. The others walk back from it in as many leaps as
+`dsd generate` takes over these doses. A posterior sample differs from its crop, but not on average:
+
+- differ: voxels of another phase than in the crop;
+- two-point: distance of the mean two-point correlations, of each phase;
+- lineal path, pore size, interface: mean path and mean radius of each phase, interface of each pair, relative to
+  those of the crops.
+
+Crops come from the training part, so that what is chosen by this table can be judged on the held-out part.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dsdcli.data.dataset import Dataset
+from dsdcli.device import pick_device
+from dsdcli.evaluation.metrics import METRICS, measure
+from dsdcli.network.catalogue import find_model
+from dsdcli.network.checkpoint import load_model
+from dsdcli.network.model import UndoNet
+from dsdcli.process.image import decode, one_hot, place
+from dsdcli.process.lattice import Lattice
+from dsdcli.process.walk import forward
+from dsdcli.sampling.blocks import in_blocks
+from dsdcli.sampling.generate import START, sample_seed
+from dsdcli.sampling.trapezoidal import Trapezoidal, reverse
+
+BATCH = 64
+COMPARED = ("two-point", "lineal-path", "pore-size", "interface")
+
+
+def leaps(dose: float, top: float, settings: Trapezoidal) -> int:
+    """How many of the leaps from ``top`` lie below a dose."""
+    low, here, high = (s ** (1 / settings.rho) for s in (settings.dose_end, dose, top))
+    return max(1, math.ceil(settings.steps * (here - low) / (high - low)))
+
+
+def there_and_back(
+    model: UndoNet, crops: np.ndarray, dose: float, steps: int, dose_end: float, seed: int
+) -> Iterator[np.ndarray]:
+    """Images with the counts of the crops, from their particles after a dose; ``steps`` 0: decoded at that dose."""
+    config, device = model.config, next(model.parameters()).device
+    lattice = Lattice(crops.shape[1:], config.boundary)
+    for first in range(0, len(crops), BATCH):
+        images = torch.from_numpy(crops[first : first + BATCH]).to(device)
+        seeds = [sample_seed(seed, first + i) for i in range(len(images))]
+        generators = [torch.Generator(device).manual_seed(s) for s in seeds]
+        start = place(one_hot(images, config.carried))
+        doses = torch.full((len(images),), dose, dtype=torch.float64, device=device)
+        walkers, _ = forward(start, doses, lattice, torch.Generator(device).manual_seed(seeds[0]))
+        undo, clean = in_blocks(model.undo, first), in_blocks(model.clean, first)
+        if steps:
+            settings = Trapezoidal(steps, dose_end=dose_end)
+            *_, walkers = reverse(walkers, model.phases, undo, lattice, dose, settings, generators)
+        occupied = walkers.occupancy(lattice, len(images), model.phases)
+        end = torch.full_like(doses, dose_end if steps else dose)
+        probability = clean(occupied, end, lattice).cpu().numpy()
+        for image, p, n in zip(crops[first : first + BATCH], probability, occupied.cpu().numpy(), strict=True):
+            wanted = np.bincount(image.ravel(), minlength=len(config.phases))
+            yield decode(p, n, wanted[None], config.background, lattice).image
+
+
+def summary(stack: Sequence[np.ndarray], names: Sequence[str]) -> dict[tuple[str, str], np.ndarray]:
+    """Mean vector of every compared metric and subject."""
+    vectors = [measure(image, names, COMPARED) for image in stack]
+    return {key: np.mean([v[key] for v in vectors], axis=0, dtype=np.float64) for key in vectors[0]}
+
+
+def row(made: dict, real: dict, ndim: int) -> list[str]:
+    cells = []
+    for metric in COMPARED:
+        kind = METRICS[metric].kind(ndim)
+        pairs = [(made[key], real[key]) for key in real if key[0] == metric]
+        if metric == "two-point":
+            cells.append(" / ".join(f"{100 * kind.distance(a, b):.1f}" for a, b in pairs))
+        else:
+            cells.append(" / ".join(f"{kind.summary(a) / kind.summary(b):.3f}" for a, b in pairs))
+    return cells
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="name or path of a model")
+    parser.add_argument("dataset", type=Path, help="the dataset it was trained on")
+    parser.add_argument("-n", type=int, default=64, help="crops (default 64)")
+    parser.add_argument("--doses", type=float, nargs="*", default=[0.5, 2, 10, 40, 150], help="to walk back from")
+    parser.add_argument(
+        "--ends", type=float, nargs="+", default=[Trapezoidal().dose_end], help="doses at which to decode"
+    )
+    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps of the whole walk back")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    options = parser.parse_args()
+    dataset = Dataset.open(options.dataset)
+    model = load_model(find_model(options.model), pick_device(options.device))
+    config = model.config
+    names = [phase.name for phase in config.phases]
+    if sorted(names) != sorted(phase.name for phase in dataset.phases):
+        parser.error(f"{options.dataset} has other phases than {options.model}")
+    order = np.array([names.index(phase.name) for phase in dataset.phases], np.uint8)
+    crops = order[dataset.crops("train", options.n, config.size, np.random.default_rng(options.seed))]
+    real = summary(crops, names)
+    subjects = {metric: " / ".join(key[1].replace("|", "-") for key in real if key[0] == metric) for metric in COMPARED}
+    head = [f"{METRICS[m].title.split(' by ')[0].split(',')[0].lower()}: {subjects[m]}" for m in COMPARED]
+    print(f"{options.n} crops of {config.dataset}, {options.model}; two-point in %, the others made / real\n")
+    print("| from dose | leaps | decoded at | differ | " + " | ".join(head) + " |")
+    print("|" + "---|" * (4 + len(COMPARED)), flush=True)
+    top = START * config.dose_max
+    trips = [(end, 0, end) for end in options.ends]
+    for dose in options.doses:
+        for end in options.ends:
+            trips.append((dose, leaps(dose, top, Trapezoidal(options.steps, dose_end=end)), end))
+    for dose, steps, end in trips:
+        stack = np.stack(list(there_and_back(model, crops, dose, steps, end, options.seed)))
+        cells = [f"{dose:g}", f"{steps or ''}", f"{end:g}", f"{100 * (stack != crops).mean():.2f} %"]
+        print("| " + " | ".join([*cells, *row(summary(stack, names), real, len(config.size))]) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
