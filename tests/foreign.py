@@ -10,7 +10,10 @@ import numpy as np
 import tifffile
 from PIL import Image as Pictures
 
+from dsdcli.data.phases import Phase
+
 VOLUME = np.where(np.random.default_rng(0).random((10, 12, 14)) < 0.7, 255, 0).astype(np.uint8)  # Z, Y, X
+PHASES = (Phase("pore", 0), Phase("solid", 255))
 MATLAB = VOLUME.transpose(1, 2, 0)  # rows, columns, pages
 
 

@@ -5,6 +5,7 @@ JSON header, ``d`` voxels in C order, ``e`` an error. Nothing is pickled. The ch
 long without an answer (see `dsdcli.data.formats.reader.more_time`), also when nobody waits for it any more.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from dsdcli.data.formats.limits import check_claim
 from dsdcli.errors import DataError, DsdError, UsageError
 
 _SILENT = 300.0  # seconds without any answer after which a file is given up, however busy the machine or slow the disk
-_IDLE = 10.0  # seconds without work after which the process ends
+_IDLE = 30.0  # seconds without work after which the process ends
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from dsdcli.data.formats.reader import serve; serve()"
 _lock = threading.Lock()
 _running: "list[_Child]" = []  # none or one
@@ -150,3 +151,6 @@ def close() -> None:
                 child.process.kill()
                 child.process.wait()
         _running.clear()
+
+
+atexit.register(close)
