@@ -140,6 +140,8 @@ def _numbers(path: Path, shape: tuple[int, ...] | None, remarks: tuple[str, ...]
             f"{path} is text of {values.size} numbers, but {sides(shape)} are {voxels} voxels; give the right "
             "--shape ZxYxX (or --dtype, if it is raw)"
         )
+    if (values == (whole := values.astype(np.int64))).all():
+        values = whole
     remark = f"{path.name} is text: its numbers are the labels"
     return plain_raster(values.reshape(shape), str(path), remarks=(*remarks, remark))
 
