@@ -1,8 +1,8 @@
 """Reading in a process of its own: libraries in C that trust a file may crash on it, or never come back.
 
 The child answers a request (JSON on a line) with frames: a tag, a length of eight bytes, and so many bytes. ``h`` is a
-JSON header, ``d`` voxels in C order, ``e`` an error. Nothing is pickled. The child ends itself when it computes for
-long without an answer (see `dsdcli.data.formats.reader.more_time`), also when nobody waits for it any more.
+JSON header, ``d`` voxels in C order, ``z`` the end, ``e`` an error. Nothing is pickled. The child ends itself when it
+computes for long without an answer (see `dsdcli.data.formats.reader.more_time`), also when nobody waits any more.
 """
 
 import atexit
@@ -49,8 +49,10 @@ def read_apart(kind: str, path: Path, inner: str | None = None) -> tuple[np.ndar
         if child and child.ready():
             try:
                 return child.ask(request, path)
-            except EOFError:
-                pass  # it may have ended for want of work just then: ask a new one
+            except EOFError as error:
+                if child.spun():
+                    raise DataError(f"cannot read {path}: damaged, its reader {error}") from error
+                # else it may have ended for want of work just then: ask a new one
         child = _Child()
         _running[:] = [child]
         try:
@@ -78,32 +80,48 @@ class _Child:
         self.idle.cancel()
         return self.owner == os.getpid() and self.process.poll() is None
 
+    def spun(self) -> bool:
+        """Whether it ended itself for computing too long."""
+        return self.process.poll() == -getattr(signal, "SIGPROF", -1)
+
     def ask(self, request: bytes, path: Path) -> tuple[np.ndarray | None, dict[str, Any]]:
         try:
             self.process.stdin.write(request + b"\n")
             self.process.stdin.flush()
         except OSError as error:
             raise EOFError("crashed") from error
-        array, header = None, None
-        filled = 0
-        while header is None or (array is not None and filled < array.nbytes):
+        try:
+            array, header, error = self._answer(path)
+        except BaseException:  # what is left of the answer must not be taken for the next one
+            self.process.kill()
+            raise
+        self._rest()
+        if error is not None:
+            _raise(**error)
+        return array, header
+
+    def _answer(self, path: Path) -> tuple[np.ndarray | None, dict[str, Any], dict[str, str] | None]:
+        array, header, filled = None, {}, 0
+        flat = memoryview(b"")
+        while True:
             with self._within(_SILENT):
                 tag, content = self._frame()
             if tag == b"e":
-                self._rest()
-                _raise(**json.loads(content))
-            if tag == b"h":
-                header = json.loads(content)
-                if header.get("shape") is not None:
-                    dtype = np.dtype(header["dtype"])
-                    check_claim(header["shape"], dtype.itemsize, str(path))
-                    array = np.empty(header["shape"], dtype)
-                    flat = memoryview(array.reshape(-1).view(np.uint8))
-            else:
+                return None, {}, json.loads(content)
+            if tag == b"z":
+                if array is not None and filled < array.nbytes:
+                    raise EOFError("ended early")
+                return array, header, None
+            if tag == b"d":
                 flat[filled : filled + len(content)] = content
                 filled += len(content)
-        self._rest()
-        return array, header
+                continue
+            header = json.loads(content)
+            if header.get("shape") is not None:
+                dtype = np.dtype(header["dtype"])
+                check_claim(header["shape"], dtype.itemsize, str(path))
+                array = np.empty(header["shape"], dtype)
+                flat = memoryview(array.reshape(-1).view(np.uint8))
 
     def _rest(self) -> None:
         self.idle = threading.Timer(_IDLE, self.process.kill)
@@ -130,8 +148,8 @@ class _Child:
             yield
         except EOFError as error:
             self.process.kill()
-            gave_up = -self.process.wait() in (getattr(signal, "SIGPROF", 0), getattr(signal, "SIGKILL", 0))
-            raise EOFError("did not come back" if gave_up else "crashed") from error
+            self.process.wait()
+            raise EOFError("did not come back" if self.spun() else str(error)) from error
         finally:
             timer.cancel()
 

@@ -34,6 +34,7 @@ def serve() -> None:
                 else:
                     _send(answers, b"d", np.ascontiguousarray(item).reshape(-1).view(np.uint8).data)
                     more_time()
+            _send(answers, b"z", b"")
         except Exception as error:  # every kind: the parent decides what it means
             message = (str(error).splitlines() or [""])[0].replace(path, shown)
             about = {"error": type(error).__name__, "message": message[:2000], "trace": traceback.format_exc()[-4000:]}
