@@ -272,6 +272,13 @@ def test_evaluate_leaves_out_what_is_no_image_of_a_folder():
     assert (len(stack.stack), bad) == (3, [])
 
 
+def test_names_in_a_file_never_reach_a_terminal_as_they_are():
+    with h5py.File("rock.h5", "w") as file:
+        file["a\x1b[2J\nb"], file["c"] = VOLUME, VOLUME
+    error = refused("rock.h5", r"/a\\x1b\[2J\\nb")
+    assert str(error).isprintable()
+
+
 def test_a_missing_file_is_a_usage_error():
     for name in ("none.h5", "none.zarr", "none.h5:/a", "none"):
         with pytest.raises(UsageError, match="no file none"):

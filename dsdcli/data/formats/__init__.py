@@ -39,6 +39,7 @@ _ENDINGS = (
     *(*_SLICES, ".h5", ".hdf5", ".npz", ".mat", ".nrrd", ".nhdr", ".mhd", ".mha", ".nii", ".am", ".vti", ".vtk"),
     *(".zarr", ".zip", ".dat", ".bin", ".nii.gz"),
 )
+_LONGEST = 4000  # characters of an error or a remark
 _HEAD = 512  # bytes that tell formats apart
 
 
@@ -94,7 +95,8 @@ def read_image(
     path, inner = split_inner(text)
     with guarded(path):
         raster = _read(path, inner, _Bare(shape, dtype, offset, endian))
-        return raster if raster.voxel else replace(raster, voxel=_sidecar(path) or from_name(path.name))
+        voxel = raster.voxel or _sidecar(path) or from_name(path.name)
+        return replace(raster, voxel=voxel, remarks=tuple(_on_one_line(remark) for remark in raster.remarks))
 
 
 @contextmanager
@@ -102,8 +104,10 @@ def guarded(path: Path) -> Iterator[None]:
     """Let whatever reading ``path`` raises end in a DataError that names it and keeps the error met as its cause."""
     try:
         yield
-    except DsdError:
-        raise
+    except DsdError as error:
+        if _on_one_line(str(error)) == str(error):
+            raise
+        raise type(error)(_on_one_line(str(error))) from error
     except MemoryError as error:
         raise DataError(f"{path} needs more memory than is free; crop or coarsen it first") from error
     except Exception as error:  # readers of foreign formats raise every kind on a damaged file
@@ -111,6 +115,11 @@ def guarded(path: Path) -> Iterator[None]:
         raise DataError(
             f"cannot read {path}: damaged, or not what it looks like ({type(error).__name__}{': ' * bool(said)}{said})"
         ) from error
+
+
+def _on_one_line(text: str) -> str:
+    """``text`` without what names in a file can do to a terminal: line breaks, control characters, no end."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:_LONGEST])
 
 
 def _read(path: Path, inner: str | None, bare: _Bare) -> Raster:
