@@ -247,11 +247,8 @@ def main() -> None:
                         tally[result["outcome"]] += 1
                     else:
                         tally["failed"] += 1
-                        kept = args.keep / str(case["number"])
-                        shutil.copytree(Path(case["path"]).parent, kept, dirs_exist_ok=True)
-                        print(
-                            f"case {case['number']}: {kept / Path(case['path']).name}: {result['outcome']}", flush=True
-                        )
+                        kept = make_case(seeds, args.seed, case["number"], args.keep / str(case["number"]))
+                        print(f"case {case['number']}: {kept}: {result['outcome']}", flush=True)
                     if not ended or result["memory"] > MEMORY:
                         break
                 with contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dsdcli.device import free_ram
+from dsdcli.errors import DsdError
 
 _COMPUTING = 8.0  # seconds of processor time for the structure of a file, or one slab
 _PACE = 2e7  # bytes a second that every reader reaches
@@ -36,7 +37,8 @@ def serve() -> None:
                     more_time()
             _send(answers, b"z", b"")
         except Exception as error:  # every kind: the parent decides what it means
-            message = (str(error).splitlines() or [""])[0].replace(path, shown)
+            said = str(error)
+            message = (said if isinstance(error, DsdError) else said.partition("\n")[0]).replace(path, shown)
             about = {"error": type(error).__name__, "message": message[:2000], "trace": traceback.format_exc()[-4000:]}
             _send(answers, b"e", json.dumps(about).encode())
 
