@@ -74,7 +74,8 @@ def _find(file: h5py.File, path: Path, inner: str) -> h5py.Dataset:
     """Walk to ``inner`` link by link, since a link may lead out of the file."""
     item: Any = file
     for part in (part for part in inner.split("/") if part):
-        link = item.get(part, getlink=True) if isinstance(item, h5py.Group) and part in _keys(item) else None
+        named = isinstance(item, h5py.Group) and part in list(item)  # `part in item` would follow the link
+        link = item.get(part, getlink=True) if named else None
         if link is None:
             item = None
             break
@@ -89,10 +90,6 @@ def _find(file: h5py.File, path: Path, inner: str) -> h5py.Dataset:
     if item.shape is None or item.dtype.kind not in "biuf":
         raise DataError(f"{path}:{inner} holds no numbers in an array; dsd needs integer labels")
     return item
-
-
-def _keys(group: h5py.Group) -> list[str]:
-    return list(group.keys())
 
 
 def _fits(item: h5py.Dataset) -> bool:
