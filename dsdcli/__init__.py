@@ -1,3 +1,56 @@
-"""Discrete Spatial Diffusion: microstructures with exact phase fractions."""
+"""Discrete Spatial Diffusion: microstructures with exact phase fractions.
+
+``dsdcli.load("berea-2d").generate(64, porosity=0.21, seed=7)`` gives samples; `docs/python.md` shows the rest. What is
+named here is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from dsdcli.data.dataset import Dataset
+    from dsdcli.errors import DsdError
+    from dsdcli.pipeline.describe import describe
+    from dsdcli.pipeline.evaluate import evaluate
+    from dsdcli.pipeline.ingest import ingest
+    from dsdcli.pipeline.load import Model, load
+    from dsdcli.pipeline.output import Samples, read_samples
+    from dsdcli.pipeline.train import train
+
+__all__ = [
+    "Dataset",
+    "DsdError",
+    "Model",
+    "Samples",
+    "describe",
+    "evaluate",
+    "ingest",
+    "load",
+    "read_samples",
+    "train",
+]
+
+_ROOMS = {
+    "Dataset": "data.dataset",
+    "DsdError": "errors",
+    "Model": "pipeline.load",
+    "Samples": "pipeline.output",
+    "describe": "pipeline.describe",
+    "evaluate": "pipeline.evaluate",
+    "ingest": "pipeline.ingest",
+    "load": "pipeline.load",
+    "read_samples": "pipeline.output",
+    "train": "pipeline.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'dsdcli' has no attribute '{name}'")
+    return getattr(import_module(f"dsdcli.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The device to compute on, and the memory that is free on it."""
+"""The device to compute on, the memory that is free on it, and the cores of the machine."""
 
 import os
 from collections.abc import Iterator
@@ -26,8 +26,15 @@ def pick_device(name: str) -> "torch.device":
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         build = "this PyTorch is a CPU build" if torch.version.cuda is None else "PyTorch finds no CUDA GPU"
-        raise UsageError(f"--device cuda: {build}; use --device cpu, or install PyTorch for CUDA and check dsd doctor")
+        raise UsageError(
+            f"`device='cuda'`: {build}; use `device='cpu'`, or install PyTorch for CUDA and check dsd doctor"
+        )
     return torch.device("cuda" if name == "cuda" or (name == "auto" and available) else "cpu")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory(device: "torch.device", root: Path = Path("/")) -> int:

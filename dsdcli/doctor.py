@@ -13,7 +13,9 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from dsdcli import __version__
+from dsdcli.device import cores
 from dsdcli.errors import DsdError
+from dsdcli.network.catalogue import shipped_models
 
 _IMPORT_NAMES = {"pillow": "PIL", "scikit-image": "skimage"}  # where they differ from the package's name
 _GIB = 2**30
@@ -52,7 +54,7 @@ def examine() -> Findings:
         found.versions[requirement.name] = version
         if problem:
             found.problems.append(problem)
-    found.cpu = {"cores": _cores(), "memory": _memory()}
+    found.cpu = {"cores": cores(), "memory": _memory()}
     if "torch" in sys.modules:  # else all that follows would only fail once more
         found.cpu |= _torch_cpu()
         found.gpus = _gpus()
@@ -89,11 +91,6 @@ def check_package(requirement: Requirement) -> tuple[str | None, Problem | None]
         fix = fix.replace("install", "install --force-reinstall", 1)
         return version, Problem(f"{requirement.name} {version} cannot be imported ({reason})", fix)
     return version, None
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> float | None:
@@ -151,7 +148,6 @@ def _unused_gpu() -> Problem:
 
 def _models(problems: list[Problem]) -> list[dict[str, Any]]:
     """The shipped models; those that cannot be loaded go to ``problems``."""
-    from dsdcli.network.catalogue import shipped_models
     from dsdcli.network.checkpoint import load_model
 
     models = []

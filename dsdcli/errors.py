@@ -1,4 +1,7 @@
-"""Errors that end a command with one clear line and a fixed exit code."""
+"""Errors that end a command with one clear line and a fixed exit code.
+
+Messages name the parameters of the library in backticks, like `holdout=0.2`; the command shows them as its options.
+"""
 
 
 class DsdError(Exception):
@@ -7,14 +10,14 @@ class DsdError(Exception):
     exit_code = 1
 
 
-class UsageError(DsdError):
-    """The command's words contradict each other or name something that does not exist."""
+class UsageError(DsdError, ValueError):
+    """What was asked for contradicts itself or names something that does not exist."""
 
     exit_code = 2
 
 
 class GateFailed(DsdError):
-    """A quality gate asked for on the command line was not met."""
+    """A quality gate that was asked for was not met."""
 
     exit_code = 3
 

@@ -23,7 +23,7 @@ from dsdcli.evaluation.crops import matched_crops
 from dsdcli.evaluation.metrics import measure
 from dsdcli.files import atomic
 from dsdcli.network.catalogue import find_model
-from dsdcli.pipeline.generate import Job, make_totals
+from dsdcli.pipeline.job import Job, make_totals
 from dsdcli.sampling.generate import generate
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.view.sheet import colours

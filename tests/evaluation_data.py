@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase
+from tests.conftest import blobs, write_dataset
 
 TWO = (Phase("pore", 0), Phase("solid", 255))
 THREE = (Phase("pore", 0), Phase("grain", 85), Phase("binder", 170))
@@ -14,25 +14,12 @@ THREE = (Phase("pore", 0), Phase("grain", 85), Phase("binder", 170))
 
 def volume(seed: int, shape: tuple[int, ...] = (48, 64, 64), phases: int = 2) -> np.ndarray:
     """Blobs of about 5 voxels; the first phase is the rarest."""
-    field = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2, mode="wrap")
-    return np.digitize(field, np.quantile(field, [0.3, 0.7][: phases - 1])).astype(np.uint8)
+    return blobs(shape, [0.3, 0.7][: phases - 1], seed, width=2)
 
 
 def make_dataset(folder: Path, phases: tuple[Phase, ...] = TWO) -> Dataset:
     """A dataset of two independent volumes of the same statistics, written to ``folder``."""
-    dataset = Dataset(
-        path=folder / "rock.dsd.h5",
-        phases=phases,
-        voxel_size=2.0,
-        voxel_unit="um",
-        slice_axes="z",
-        downsample=1,
-        provenance={},
-        train=(LabelledImage(volume(1, phases=len(phases)), "ZYX"),),
-        heldout=(LabelledImage(volume(2, phases=len(phases)), "ZYX"),),
-    )
-    dataset.write(dataset.path)
-    return dataset
+    return write_dataset(folder / "rock.dsd.h5", phases, *(volume(seed, phases=len(phases)) for seed in (1, 2)))
 
 
 def shuffled(stack: np.ndarray) -> np.ndarray:

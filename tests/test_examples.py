@@ -149,7 +149,7 @@ def test_training_study(rock, monkeypatch, capsys):
     config = replace(make_config(rock, settings), architecture=Architecture((8, 16)))
     torch.manual_seed(0)
     model = UndoNet(config)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.1)
+    torch.nn.init.normal_(model.net.last.weight, std=0.1)
     walked = study["judged_walks"](config, rock)[0]
     ours, expected = study["weighted"]()(model, walked), losses(model, walked)
     assert (ours.undo.item(), ours.clean.item()) == pytest.approx((expected.undo.item(), expected.clean.item()), 1e-3)

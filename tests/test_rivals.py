@@ -82,7 +82,9 @@ def test_gaussian_and_porespy_samples_have_exact_counts(material, request, monke
     assert (totals_of(images, len(dataset.phases)) == totals).all()
     scales = dict.fromkeys(config.carried, 2.0)
     for generator in generators.SCALES:
-        stack, changed = generators.sample(generator, totals, (16, 16), dataset.phases, config.background, scales, 0)
+        stack, changed = generators.sample(
+            generator, totals, (16, 16), dataset.phases, int(np.argmax(config.fractions)), scales, 0
+        )
         assert (totals_of(stack, len(dataset.phases)) == totals).all()
         assert 0 <= changed < 0.5
 

@@ -1,16 +1,17 @@
 """The `dsd` command: one short file per subcommand; nothing heavy is imported before a command runs."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dsdcli import __version__
-from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, train
+from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, train, view
+from dsdcli.cli.options import as_options
 from dsdcli.errors import DsdError
 
 # Typer imports click or carries a copy of it, by version; its class for errors on the command line is reached from here.
-_CommandLineError = typer.BadParameter.__mro__[2]
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="dsd",
@@ -45,6 +46,7 @@ app.command("generate")(generate.generate)
 app.command("inpaint")(inpaint.inpaint)
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
+app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)
 
 
@@ -61,6 +63,6 @@ def main() -> None:
     except BrokenPipeError:
         code = 0
     except DsdError as error:
-        print(f"dsd: error: {error}", file=sys.stderr)
+        print(f"dsd: error: {as_options(str(error))}", file=sys.stderr)
         code = error.exit_code
     sys.exit(code or 0)

@@ -1,19 +1,16 @@
-"""What every command shares: talk on stderr, data on stdout, progress for people and for log files."""
+"""How every command speaks: talk on stderr, data on stdout, progress for people and for log files."""
 
 import contextlib
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+from dsdcli.cli.options import as_options
 
 if TYPE_CHECKING:
-    from dsdcli.pipeline.generate import Written
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+    from dsdcli.pipeline.output import Written
 
 _quiet = False
 
@@ -27,7 +24,7 @@ def set_quiet(quiet: bool) -> None:
 def say(message: str) -> None:
     """One line of talk, on stderr."""
     if not _quiet:
-        print(message, file=sys.stderr, flush=True)
+        print(as_options(message), file=sys.stderr, flush=True)
 
 
 def emit(line: str) -> None:
@@ -50,39 +47,45 @@ def emit_written(written: "Written", as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def progress(
-    label: str, total: float | None, before: float = 0.0, every_seconds: float = 30.0
-) -> Iterator[Callable[..., None]]:
+def progress(label: str, every_seconds: float = 30.0) -> Iterator[Callable[[float, float | None, str], None]]:
     """A bar on a terminal, a plain line every ``every_seconds`` elsewhere, nothing when quiet.
 
-    Yields ``update(done, note="")``: ``done`` counts towards ``total`` (None: nobody knows), ``note`` is free
-    text behind the bar. ``before`` is what an earlier run has done of it.
+    Yields ``update(done, total, note)``: what is done at the first call was done before; ``total`` is None where nobody
+    knows it, ``note`` is free text behind the bar.
     """
     if _quiet:
-        yield lambda done, note="": None
-        return
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        yield lambda done, total, note: None
+    elif sys.stderr.isatty():
+        with _bar(label) as update:
+            yield update
+    else:
+        yield _lines(label, every_seconds)
 
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}" + ("" if total is None else f"/{total:.0f}") + " {task.fields[note]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+
+@contextlib.contextmanager
+def _bar(label: str) -> Iterator[Callable[[float, float | None, str], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    count = TextColumn("{task.completed:.0f}{task.fields[of]} {task.fields[note]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None, of="", note="")
+        yield lambda done, total, note: bar.update(
+            task, completed=done, total=total, of="" if total is None else f"/{total:.0f}", note=note
         )
-        with bar:
-            task = bar.add_task(label, total=total, completed=before, note="")
-            yield lambda done, note="": bar.update(task, completed=done, note=note)
-        return
-    start = last = time.monotonic()
 
-    def line(done: float, note: str = "") -> None:
-        nonlocal last
+
+def _lines(label: str, every_seconds: float) -> Callable[[float, float | None, str], None]:
+    start = last = time.monotonic()
+    before: float | None = None
+
+    def line(done: float, total: float | None, note: str) -> None:
+        nonlocal last, before
         now = time.monotonic()
-        if now - last >= every_seconds or (total is not None and done >= total):
+        if before is None:
+            before = done
+        elif now - last >= every_seconds or (total is not None and done >= total):
             last = now
             if total is None:
                 say(f"{label} {done:.0f} {note}".rstrip())
@@ -90,4 +93,4 @@ def progress(
             left = (now - start) * (total - done) / (done - before) if done > before else float("inf")
             say(f"{label} {done:.0f}/{total:.0f} {note} (about {left:.0f} s left)".replace("  ", " "))
 
-    yield line
+    return line

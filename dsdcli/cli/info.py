@@ -1,11 +1,12 @@
 """`dsd info`: what is in a dataset, a samples file, a run, a model or an image."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from dsdcli.cli.console import AsJson, emit, emit_json
+from dsdcli.cli.console import emit, emit_json
+from dsdcli.cli.options import AsJson
+from dsdcli.view import text
 
 
 def info(
@@ -21,9 +22,9 @@ def info(
 
     Prints phases, fractions, shapes, voxel size and where it comes from. With --json several files give a list.
     """
-    from dsdcli.view import text
+    from dsdcli.pipeline.describe import describe
 
-    found = [_describe(file) for file in files]
+    found = [describe(file) for file in files]
     if as_json:
         emit_json(found[0] if len(found) == 1 else found)
         return
@@ -35,30 +36,3 @@ def info(
     for about in found:
         for line in lines.get(about["kind"], text.model_lines)(about):
             emit(line)
-
-
-def _describe(file: str) -> dict[str, Any]:
-    path = Path(file)
-    if not path.exists():
-        from dsdcli.network.catalogue import shipped_models
-
-        path = shipped_models().get(file, path)
-    if path.suffix == ".safetensors" or (path.is_dir() and _is_model(path)):
-        from dsdcli.network.checkpoint import describe
-
-        return describe(path)
-    from dsdcli.data.dataset import Dataset, is_dataset
-    from dsdcli.data.samples import is_samples, read_samples
-    from dsdcli.pipeline.describe import describe_dataset, describe_image, describe_samples
-
-    if path.is_dir():
-        return describe_samples(read_samples(path), path)
-    if path.is_file() and is_dataset(path):
-        return describe_dataset(Dataset.open(path))
-    if path.is_file() and is_samples(path):
-        return describe_samples(read_samples(path), path)
-    return describe_image(file)
-
-
-def _is_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file() or any(folder.glob("*.safetensors"))

@@ -1,13 +1,15 @@
 """`dsd ingest`: segmented images in, one dataset file out."""
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, say, set_quiet
+from dsdcli.cli.console import emit, emit_json, say, set_quiet
+from dsdcli.cli.options import AsJson, Quiet, as_options
 from dsdcli.cli.parse import parse_phase, parse_size
+from dsdcli.view import text
 
 
 def ingest(
@@ -90,17 +92,15 @@ def ingest(
     it, or if it was made from the same source.
     """
     set_quiet(quiet)
-    from dsdcli.data.voxel import parse_voxel_size
     from dsdcli.pipeline.describe import describe_dataset
     from dsdcli.pipeline.ingest import ingest as run
-    from dsdcli.view import text
 
     done = run(
         sources,
         out,
-        named=[parse_phase(text) for text in phase or []],
+        phases=[parse_phase(pair) for pair in phase or []],
         pore=pore,
-        voxel=parse_voxel_size(voxel_size) if voxel_size else None,
+        voxel_size=voxel_size,
         axes=axes,
         downsample=downsample,
         holdout=holdout,
@@ -108,7 +108,6 @@ def ingest(
         dtype=dtype,
         offset=offset,
         endian=endian,
-        argv=sys.argv,
     )
     about = describe_dataset(done.dataset)
     rows = [[str(f.label), f.name, f"{f.fraction:.4f}", str(f.voxels)] for f in done.labels]
@@ -123,7 +122,7 @@ def ingest(
     for warning in done.warnings:
         say(f"WARNING: {warning}")
     if as_json:
-        labels = [{"label": f.label, "name": f.name, "voxels": f.voxels, "fraction": f.fraction} for f in done.labels]
-        emit_json({**about, "labels": labels, "notes": list(done.notes), "warnings": list(done.warnings)})
+        notes, warnings = (list(map(as_options, lines)) for lines in (done.notes, done.warnings))
+        emit_json({**about, "labels": [asdict(f) for f in done.labels], "notes": notes, "warnings": warnings})
     else:
         emit(str(done.dataset.path))

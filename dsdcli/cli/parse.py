@@ -1,8 +1,12 @@
 """Reading option values that are more than one word: sizes, batches, times, NAME=VALUE pairs."""
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from dsdcli.errors import UsageError
+
+T = TypeVar("T", int, float)
 
 
 def parse_size(text: str) -> tuple[int, ...]:
@@ -42,13 +46,13 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def parse_pairs(option: str, texts: list[str], kind: type) -> dict[str, float] | dict[str, int]:
+def parse_pairs(option: str, texts: list[str], kind: Callable[[str], T]) -> dict[str, T]:
     """``NAME=VALUE`` strings -> {name: kind(value)}.
 
     Raises:
         UsageError: not of that form, or a name twice.
     """
-    pairs = {}
+    pairs: dict[str, T] = {}
     for text in texts:
         name, _, value = text.rpartition("=")
         try:
@@ -62,20 +66,6 @@ def parse_pairs(option: str, texts: list[str], kind: type) -> dict[str, float] |
             raise UsageError(f"{option} names '{name}' twice")
         pairs[name] = number
     return pairs
-
-
-def parse_fractions(porosity: float | None, texts: list[str]) -> dict[str, float]:
-    """Volume fractions by phase: the texts of --fraction, and --porosity as that of the pore.
-
-    Raises:
-        UsageError: not of the form NAME=V, or a phase twice.
-    """
-    fractions = parse_pairs("--fraction", texts, float)
-    if porosity is not None:
-        if "pore" in fractions:
-            raise UsageError("--porosity and --fraction pore=V say the same thing; give one")
-        fractions["pore"] = porosity
-    return fractions
 
 
 def parse_phase(text: str) -> tuple[str, int]:
@@ -100,10 +90,11 @@ def parse_box(text: str) -> list[tuple[int, int]]:
     Raises:
         UsageError: anything else.
     """
-    match = [re.fullmatch(r"\s*(\d+):(\d+)\s*", part) for part in text.split(",")]
-    if not all(match):
+    parts = text.split(",")
+    found = [match for part in parts if (match := re.fullmatch(r"\s*(\d+):(\d+)\s*", part))]
+    if len(found) < len(parts):
         raise UsageError(f"cannot read --box '{text}'; write LOW:HIGH for each axis, like 10:50,20:60 (y, then x)")
-    return [(int(m[1]), int(m[2])) for m in match]
+    return [(int(match[1]), int(match[2])) for match in found]
 
 
 def parse_disk(text: str) -> list[float]:
@@ -116,15 +107,3 @@ def parse_disk(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"cannot read --disk '{text}'; write Y,X,RADIUS in voxels, like 30,40,12") from None
-
-
-def parse_slice(text: str) -> tuple[int, int]:
-    """``120`` or ``z:120`` -> (0, 120), ``y:5`` -> (1, 5), ``x:7`` -> (2, 7).
-
-    Raises:
-        UsageError: anything else.
-    """
-    match = re.fullmatch(r"\s*(?:([zyx]):)?(\d+)\s*", text.lower())
-    if not match:
-        raise UsageError(f"cannot read --slice '{text}'; write the number of the plane, like 120, or y:120 across y")
-    return "zyx".index(match[1] or "z"), int(match[2])

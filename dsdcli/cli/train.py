@@ -1,17 +1,17 @@
 """`dsd train`: learn one model from a dataset, in a run folder that can be resumed."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dsdcli.cli.console import AsJson, Quiet, emit, emit_json, progress, say, set_quiet
+from dsdcli.cli.console import emit, emit_json, progress, say, set_quiet
+from dsdcli.cli.options import AsJson, Device, Quiet
 from dsdcli.cli.parse import parse_duration, parse_size
-from dsdcli.errors import DsdError, UsageError
 
 
 def train(
@@ -27,7 +27,7 @@ def train(
     boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the crops: noflux (crops of a larger scan) or periodic (data that repeats). Default: noflux.", show_default=False)] = None,
     precision: Annotated[str | None, typer.Option(metavar="TYPE", help="Arithmetic of the network: float32 or bfloat16. Default: bfloat16 on a GPU, float32 on a CPU.", show_default=False)] = None,
     validate_every: Annotated[int | None, typer.Option(metavar="N", min=1, help="Steps between validations, checkpoints and sample sheets. Default: 500.", show_default=False)] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Where to compute: auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder. Default: runs/<dataset>-001 and up.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out (default: the newest under runs/) where it stopped.")] = False,
     quiet: Quiet = False,
@@ -39,130 +39,39 @@ def train(
     --steps and --max-time may be changed).
     """
     set_quiet(quiet)
-    given = {
-        "preset": preset,
-        "size": parse_size(size) if size else None,
-        "steps": steps,
-        "max_seconds": parse_duration(max_time) if max_time else None,
-        "batch": batch,
-        "lr": lr,
-        "seed": seed,
-        "boundary": boundary,
-        "precision": precision,
-        "validate_every": validate_every,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
+    crops = parse_size(size) if size else None
+    seconds = parse_duration(max_time) if max_time else None
 
-    from dataclasses import replace
+    from dsdcli.pipeline.train import train as run
 
-    from dsdcli.data.dataset import Dataset
-    from dsdcli.device import pick_device
-    from dsdcli.network.catalogue import find_model
-    from dsdcli.network.checkpoint import load_model
-    from dsdcli.network.config import preset as check_preset
-    from dsdcli.pipeline.defaults import newest_dataset, newest_run
-    from dsdcli.training.recipes import RECIPES, TrainSettings
-    from dsdcli.training.run import Run, make_config
-    from dsdcli.training.trainer import Trainer
-
-    target = pick_device(device)
-    gpu = target.type == "cuda"
-    if resume:
-        if from_:
-            raise UsageError("--resume goes on with a run, --from starts a new one; give one of them")
-        folder = out or newest_run()
-        if folder is None:
-            raise UsageError("--resume: there is no run under ./runs; name one by --out")
-        run = Run(folder)
-        manifest = run.manifest()
-        settings = run.settings()
-        changed = [n for n, v in given.items() if n not in ("steps", "max_seconds") and v != getattr(settings, n)]
-        if changed:
-            raise UsageError(f"--resume keeps the run's settings; leave out {', '.join(changed)} or start a new run")
-        settings = replace(settings, **given)
-        data = Dataset.open(dataset or Path(manifest["dataset"]["path"]))
-        if data.digest != manifest["dataset"]["digest"]:
-            raise UsageError(f"{data.path} is not the dataset that {folder} was trained on; its content has changed")
-        say(f"resuming {folder} on {data.path}")
-    else:
-        if dataset is None:
-            dataset = newest_dataset()
-            if dataset is None:
-                raise UsageError("no dataset (*.dsd.h5) in this folder; make one with: dsd ingest IMAGE")
-            say(f"dataset: {dataset} (the newest here)")
-        data = Dataset.open(dataset)
-        defaults = {
-            "preset": "small" if gpu else "tiny",
-            "size": (64, 64),
-            "max_seconds": None,
-            "seed": 0,
-            "boundary": "noflux",
-            "precision": "bfloat16" if gpu else "float32",
-        }
-        preset = given.get("preset", defaults["preset"])
-        check_preset(preset)
-        settings = TrainSettings(**{**defaults, **RECIPES[preset], **given})
-        for split in ("train", "heldout"):
-            _check_crops(data, split, settings.size)
-        run = None
-
-    config = make_config(data, settings) if run is None else run.config()
-    trainer = Trainer(config, settings, data, target)
-    if from_:
-        trainer.start_from(load_model(find_model(from_), target))
-    if run is None:
-        run = Run.create(out, data, config, settings, sys.argv)
-    elif run.resumable():
-        trainer.restore(run.folder)
-        run.trim_log(trainer.step)
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    say(
-        f"run {run.folder}: {settings.preset} ({parameters / 1e6:.2f} M parameters), crops "
-        f"{'x'.join(map(str, settings.size))}, {settings.boundary}, {target.type}, {settings.precision}"
-    )
-    stopped = _loop(run, trainer)
-    result = {
-        "run": str(run.folder),
-        "step": trainer.step,
-        "seconds": round(trainer.seconds, 1),
-        "best_validation": None if trainer.best == float("inf") else trainer.best,
-        "finished": trainer.finished(),
-    }
+    with _signals() as signalled, progress("training, " + ("seconds" if seconds else "step")) as update:
+        done = run(
+            dataset,
+            start_from=from_,
+            preset=preset,
+            size=crops,
+            steps=steps,
+            max_seconds=seconds,
+            batch=batch,
+            lr=lr,
+            seed=seed,
+            boundary=boundary,
+            precision=precision,
+            validate_every=validate_every,
+            device=device,
+            out=out,
+            resume=resume,
+            note=say,
+            progress=update,
+            stop=lambda: bool(signalled),
+        )
     if as_json:
-        emit_json(result)
+        emit_json({**asdict(done), "run": str(done.run), "seconds": round(done.seconds, 1)})
     else:
-        emit(str(run.folder))
-    if stopped:
-        say(f"stopped at step {trainer.step}; go on with: dsd train --resume --out {run.folder}")
-        raise typer.Exit(128 + stopped)
-
-
-def _loop(run, trainer) -> int:
-    """Drive the trainer: log, checkpoint, show. Returns the number of the signal that ended it, or 0."""
-    settings = trainer.settings
-    by_time = settings.max_seconds is not None
-    total = settings.max_seconds if by_time else settings.steps
-    label, before = ("training, seconds", trainer.seconds) if by_time else ("training, step", trainer.step)
-    with _signals() as signalled, progress(label, total, before) as update:
-        try:
-            for report in trainer.run():
-                speed = report.step / report.seconds
-                done = min(report.seconds, total) if by_time else report.step
-                update(done, f"step {report.step} loss {report.mean:.4f} {speed:.2f} steps/s")
-                if report.validation is not None:
-                    run.log(report)
-                    run.checkpoint(trainer, report.best)
-                    sheet = run.sheet(trainer)
-                    best = " (best)" if report.best else ""
-                    say(f"step {report.step}: validation {report.validation:.4f}{best}, {sheet}")
-                elif report.step % 50 == 0:
-                    run.log(report)
-                if signalled:
-                    run.checkpoint(trainer, best=False)
-                    return signalled[0]
-        except FloatingPointError as error:
-            raise DsdError(f"training diverged: {error}; lower --lr and resume from the last checkpoint") from error
-    return 0
+        emit(str(done.run))
+    if signalled:
+        say(f"stopped at step {done.step}; go on with: dsd train --resume --out {done.run}")
+        raise typer.Exit(128 + signalled[0])
 
 
 @contextmanager
@@ -177,10 +86,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _check_crops(data, split: str, size: tuple[int, ...]) -> None:
-    """Fail before training, not during it, if a split cannot give crops of this size."""
-    import numpy as np
-
-    data.crops(split, 1, size, np.random.default_rng(0))

@@ -110,7 +110,7 @@ class Dataset:
         for split in SPLITS:
             for image in self.images(split):
                 digest.update(json.dumps([split, image.axes, image.array.shape]).encode())
-                digest.update(np.ascontiguousarray(image.array))
+                digest.update(np.ascontiguousarray(image.array).data)
         return digest.hexdigest()
 
     def counts(self, split: str | None = None) -> np.ndarray:
@@ -147,7 +147,7 @@ class Dataset:
             DataError: no image can hold the crop.
         """
         size = tuple(size)
-        views = [view for image in self.images(split) for view in self._views(image, len(size))]
+        views = [view for image in self.images(split) for view in self.views(image, len(size))]
         shapes = [  # of the space of possible crops: which image or slice, then the offset along each axis
             (view.shape[0], *(max(0, side - wanted + 1) for side, wanted in zip(view.shape[1:], size, strict=True)))
             for view in views
@@ -160,7 +160,7 @@ class Dataset:
         chosen = np.searchsorted(ends, flat, side="right")
         if augment:
             signs = (1 - 2 * rng.integers(2, size=(n, len(size)))).tolist()
-            orders = _equal_side_orders(size) if self.slice_axes == "zyx" else [tuple(range(len(size)))]
+            orders = equal_side_orders(size) if self.slice_axes == "zyx" else [tuple(range(len(size)))]
             order_of = rng.integers(len(orders), size=n).tolist()
         for i, number in enumerate(chosen.tolist()):
             first, *offsets = np.unravel_index(flat[i] - ends[number] + np.prod(shapes[number]), shapes[number])
@@ -171,7 +171,7 @@ class Dataset:
             out[i] = crop
         return out
 
-    def _views(self, image: LabelledImage, ndim: int) -> list[np.ndarray]:
+    def views(self, image: LabelledImage, ndim: int) -> list[np.ndarray]:
         """Views (N, *L) of an image whose items, N of them, have the dimension ``ndim`` of the crop."""
         if ndim == 3:
             return [image.array[None]] if image.axes == "ZYX" else []
@@ -188,11 +188,11 @@ class Dataset:
         if not views:
             if self.images(split):
                 return f"crops of {wanted} need a volume, but {self.path} holds 2D images; use a size with two sides"
-            return f"{self.path} has no {split} images; run dsd ingest again with another --holdout"
+            return f"{self.path} has no {split} images; run dsd ingest again with another `holdout`"
         found = ", ".join(sorted({"x".join(map(str, view.shape[1:])) for view in views}))
         return (
-            f"crops of {wanted} do not fit into the {split} images of {self.path} ({found}); use a smaller --size, "
-            "or run dsd ingest again with a smaller --downsample or another --holdout"
+            f"crops of {wanted} do not fit into the {split} images of {self.path} ({found}); use a smaller `size`, "
+            "or run dsd ingest again with a smaller `downsample` or another `holdout`"
         )
 
 
@@ -204,10 +204,10 @@ def is_dataset(path: Path) -> bool:
         return False
 
 
-def _equal_side_orders(size: tuple[int, ...]) -> list[tuple[int, ...]]:
+def equal_side_orders(size: Sequence[int]) -> list[tuple[int, ...]]:
     """The permutations of axes that leave the shape ``size`` as it is."""
     orders = itertools.permutations(range(len(size)))
-    return [order for order in orders if tuple(size[axis] for axis in order) == size]
+    return [order for order in orders if tuple(size[axis] for axis in order) == tuple(size)]
 
 
 def _read(path: Path, file: h5py.File) -> Dataset:

@@ -89,16 +89,16 @@ def choose_phases(
         if not name or set(name) & set("=, \t\n"):
             raise UsageError(f"'{name}' cannot name a phase: leave out '=', commas and spaces")
         if label not in labels:
-            raise UsageError(f"--phase {name}={label}: no voxel has the label {label}; the labels are {listed}")
+            raise UsageError(f"`phases={{{name!r}: {label}}}`: no voxel has the label {label}; the labels are {listed}")
     if pore is not None:
         if pore not in labels:
-            raise UsageError(f"--pore {pore}: no voxel has the label {pore}; the labels are {listed}")
+            raise UsageError(f"`pore={pore}`: no voxel has the label {pore}; the labels are {listed}")
         if any(name == "pore" for name, _ in named) and ("pore", pore) not in named:
-            raise UsageError(f"--pore {pore} and --phase name different labels 'pore'; leave one out")
+            raise UsageError(f"`pore={pore}` and `phases` name different labels 'pore'; leave one out")
     if len(labels) > MAX_LABELS and not named:
         raise DataError(
             f"found {len(labels)} different values ({labels[0]} to {labels[-1]}): this looks like an unsegmented "
-            f"greyscale image or numbered grains; segment it into phases first, or name every label with --phase"
+            f"greyscale image or numbered grains; segment it into phases first, or name every label with `phases`"
         )
     if len(labels) < 2:
         raise DataError(
@@ -110,8 +110,8 @@ def choose_phases(
     else:
         if pore is None:
             remarks.append(
-                f"pore = label {labels[0]}, the smallest, by convention; if that is not so, say --pore LABEL "
-                "or name every phase with --phase NAME=LABEL"
+                f"pore = label {labels[0]}, the smallest, by convention; if that is not so, say `pore=LABEL` "
+                "or name every phase with `phases={'NAME': LABEL}`"
             )
         pore = labels[0] if pore is None else pore
         others = [label for label in labels if label != pore]
@@ -123,7 +123,7 @@ def choose_phases(
     unnamed = [str(label) for label in labels if label not in owner]
     if unnamed:
         raise DataError(
-            f"no name was given for the labels {', '.join(unnamed)}; name every label with --phase NAME=LABEL "
+            f"no name was given for the labels {', '.join(unnamed)}; name every label with `phases={'NAME': LABEL}` "
             "(repeat a name to merge labels)"
         )
     first_label: dict[str, int] = {}

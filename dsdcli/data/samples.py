@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dsdcli.data.formats.metaimage import about_metaimage
 from dsdcli.data.formats.ome_zarr import about_zarr
 from dsdcli.data.formats.tiff import left_in_tiff
 from dsdcli.data.formats.vtk_image import says_ours
-from dsdcli.data.phases import Phase, count_labels, from_json, to_indices
+from dsdcli.data.phases import Phase, count_labels, from_json, to_indices, to_labels
 from dsdcli.data.voxel import UNITS_IN_METRES
 from dsdcli.data.writers import WRITERS, check_samples_name
 from dsdcli.errors import DataError
@@ -27,13 +28,46 @@ AUDIT = "dsd-audit"  # what the record beside a samples file says it is
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """``stack``: phase indices uint8 (n, *L); ``audit``: the record written with the samples, if it was found."""
+    """Segmented images of one size; ``numpy.asarray`` gives their labels (n, *L).
+
+    Attributes:
+        stack: phase indices uint8 (n, *L).
+        audit: the record made with the samples, if there is one.
+    """
 
     stack: np.ndarray
     phases: tuple[Phase, ...]
     voxel_size: float | None
     voxel_unit: str | None
     audit: dict[str, Any] | None
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("the labels are made when they are asked for: they are always a copy")
+        labels = to_labels(self.stack, self.phases)
+        return labels if dtype is None else labels.astype(dtype)
+
+    def as_phases(self, phases: Sequence[Phase]) -> "Samples":
+        """The same images as indices of other phases, matched by name where all names are there, else by label.
+
+        Raises:
+            DataError: labels that belong to no phase.
+        """
+        stack, used = _indices("the samples", to_labels(self.stack, self.phases), self.phases, tuple(phases))
+        return Samples(stack, used, self.voxel_size, self.voxel_unit, self.audit)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Voxels of each phase in each sample, int64 (n, K)."""
+        return np.stack([np.bincount(image.ravel(), minlength=len(self.phases)) for image in self.stack])
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """Volume fraction of each phase in each sample, (n, K)."""
+        return self.counts / self.counts.sum(1, keepdims=True)
 
 
 def write_samples(
@@ -48,7 +82,7 @@ def write_samples(
 
     ``.tif`` ImageJ TIFF, axes TYX or TZYX (OME-TIFF where ImageJ's format cannot hold the labels or the size);
     ``.h5`` dataset ``/samples``; ``.zarr`` OME-Zarr; ``.vti`` VTK image; ``.mhd`` (with ``.raw``) and ``.mha``
-    MetaImage; ``.npy`` bare labels; ``.png`` a contact sheet for the eye.
+    MetaImage; ``.npy`` bare labels.
 
     Args:
         path: the file.
@@ -56,7 +90,7 @@ def write_samples(
         phases: names and labels, in the order of the indices.
         voxel_size: side of a voxel, in ``voxel_unit``; None if unknown.
         voxel_unit: as `dsdcli.data.voxel.UNITS_IN_METRES`.
-        extra: anything more to keep in the file (not .npy and .png), as JSON.
+        extra: anything more to keep in the file (not .npy), as JSON.
 
     Raises:
         UsageError: a name that `check_samples_name` refuses, or no such folder.
@@ -75,7 +109,7 @@ def write_samples(
 
 
 def read_samples(path: Path | str, phases: Sequence[Phase] | None = None) -> Samples:
-    """Read a samples file (.tif, .h5, .npy), or a folder of images of equal size, one sample each.
+    """Read a samples file of any format, or a folder of images of equal size, one sample each.
 
     In files from elsewhere a 3D array is a stack of 2D samples unless the file says that it is a volume.
 
@@ -106,6 +140,16 @@ def _samples(path: Path, phases: tuple[Phase, ...] | None) -> Samples:
     return Samples(stack, used, float(size) if size else None, unit, audit)
 
 
+def samples_of(labels: np.ndarray, phases: Sequence[Phase] | None = None) -> Samples:
+    """Samples from an array of labels (n, *L); ``phases`` as in `read_samples`.
+
+    Raises:
+        DataError: labels that belong to no phase.
+    """
+    stack, used = _indices("the array", labels, None, tuple(phases) if phases else None)
+    return Samples(stack, used, None, None, None)
+
+
 def is_samples(path: Path) -> bool:
     """Whether `write_samples` made this file (for .npy, which cannot tell: whether an audit record lies beside it)."""
     ending = path.suffix.lower()
@@ -129,7 +173,7 @@ def is_samples(path: Path) -> bool:
 
 
 def _indices(
-    path: Path, labels: np.ndarray, own: tuple[Phase, ...] | None, wanted: tuple[Phase, ...] | None
+    source: Path | str, labels: np.ndarray, own: tuple[Phase, ...] | None, wanted: tuple[Phase, ...] | None
 ) -> tuple[np.ndarray, tuple[Phase, ...]]:
     found = count_labels(labels)
     used = wanted or own or tuple(Phase(f"phase{label}", label) for label in found)
@@ -141,7 +185,7 @@ def _indices(
     if strange:
         known = ", ".join(f"{phase.name}={phase.label}" for phase in used)
         raise DataError(
-            f"{path} holds labels that belong to no phase: {', '.join(strange[:16])}; the phases are {known}"
+            f"{source} holds labels that belong to no phase: {', '.join(strange[:16])}; the phases are {known}"
         )
     return to_indices(labels, table), used
 

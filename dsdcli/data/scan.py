@@ -1,15 +1,19 @@
 """A scan to in-paint: one segmented image in the phases of a model, and the mask of what to fill."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.formats import read_image
+from dsdcli.data.formats import Raster, read_image
 from dsdcli.data.phases import Phase, count_labels, find_phase, to_indices
+from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError
 
 AXES = "zyx"
+Labels = np.ndarray  # of integers (*L), as in the user's files
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +35,17 @@ class Scan:
 
 
 def read_scan(
-    source: str,
+    source: Labels | str | Path,
     phases: Sequence[Phase],
     ndim: int,
     named: Sequence[tuple[str, int]] = (),
     plane: tuple[int, int] | None = None,
     unknown: int | None = None,
 ) -> Scan:
-    """Read the image that ``source`` names.
+    """Read the image that ``source`` is or names.
 
     Args:
-        source: image file, ``file.h5:/path``.
+        source: array, image file, ``file.h5:/path``.
         phases: those of the model, with the labels to expect.
         ndim: dimension of the model.
         named: (name, label) pairs that replace the labels to expect.
@@ -52,31 +56,31 @@ def read_scan(
         UsageError: options that do not fit the image or the model.
         DataError: unreadable, of another dimension, or with labels that belong to no phase.
     """
-    raster = read_image(source)
+    raster, source = _read(source)
     array = _plane(raster.array, source, ndim, plane)
     label = {phase.name: phase.label for phase in phases}
     given: dict[str, int] = {}
     for name, value in named:
         find_phase(phases, name)
         if name in given:
-            raise UsageError(f"--phase names '{name}' twice; here every phase has one label, since none may be changed")
+            raise UsageError(f"`phases` names '{name}' twice; here a phase has one label, since none may be changed")
         given[name] = value
     label |= given
     known = ", ".join(f"{name}={value}" for name, value in label.items())
     if len(set(label.values())) < len(label):
-        raise UsageError(f"two phases have the same label ({known}); give --phase NAME=LABEL for each phase")
+        raise UsageError(f"two phases have the same label ({known}); give `phases={'NAME': LABEL}` for each phase")
     if unknown in label.values():
-        raise UsageError(f"--unknown {unknown} is the label of a phase ({known}); it must be one of no phase")
+        raise UsageError(f"`unknown={unknown}` is the label of a phase ({known}); it must be one of no phase")
     found = count_labels(array)
     strange = [str(value) for value in found if value not in label.values() and value != unknown]
     if strange:
         more = ", ..." if len(strange) > 8 else ""
         raise DataError(
             f"{source} has the labels {', '.join(strange[:8])}{more}, which belong to no phase of the model ({known}); "
-            "name the labels by --phase NAME=LABEL, or the voxels to fill by --unknown LABEL"
+            "name the labels by `phases={'NAME': LABEL}`, or the voxels to fill by `unknown=LABEL`"
         )
     if unknown is not None and unknown not in found:
-        raise UsageError(f"--unknown {unknown}: no voxel of {source} has this label")
+        raise UsageError(f"`unknown={unknown}`: no voxel of {source} has this label")
     own = tuple(Phase(phase.name, label[phase.name]) for phase in phases)
     table = {phase.label: index for index, phase in enumerate(own)} | ({unknown: 0} if unknown is not None else {})
     voxel = raster.voxel
@@ -89,18 +93,19 @@ def read_scan(
     )
 
 
-def read_mask(source: str, shape: tuple[int, ...], plane: tuple[int, int] | None) -> np.ndarray:
+def read_mask(source: np.ndarray | str | Path, shape: tuple[int, ...], plane: tuple[int, int] | None) -> np.ndarray:
     """Voxels that are not zero in an image, bool (*L); of a volume the same plane as of the scan.
 
     Raises:
         UsageError: there is no such file.
         DataError: unreadable, or of another shape than the scan.
     """
-    array = read_image(source).array
+    raster, source = _read(source)
+    array = raster.array
     if plane is not None and array.ndim > len(shape):
         array = _plane(array, source, len(shape), plane)
     if array.shape != shape:
-        raise DataError(f"the mask {source} is {_sides(array.shape)}, the image {_sides(shape)}; they must be equal")
+        raise DataError(f"the mask {source} is {sides(array.shape)}, the image {sides(shape)}; they must be equal")
     return array != 0
 
 
@@ -112,7 +117,7 @@ def box_mask(ranges: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> np.nd
     """
     if len(ranges) != len(shape) or any(not 0 <= a < b <= n for (a, b), n in zip(ranges, shape, strict=False)):
         text = ",".join(f"{a}:{b}" for a, b in ranges)
-        raise UsageError(f"--box {text} does not lie in the image of {_sides(shape)}; write LOW:HIGH for each axis")
+        raise UsageError(f"`boxes={text}` does not lie in the image of {sides(shape)}; write LOW:HIGH for each axis")
     mask = np.zeros(shape, bool)
     mask[tuple(slice(a, b) for a, b in ranges)] = True
     return mask
@@ -127,9 +132,28 @@ def disk_mask(numbers: Sequence[float], shape: tuple[int, ...]) -> np.ndarray:
     *centre, radius = numbers
     if len(centre) != len(shape) or any(not 0 <= c < n for c, n in zip(centre, shape, strict=False)) or radius < 0:
         text = ",".join(f"{n:g}" for n in numbers)
-        raise UsageError(f"--disk {text} does not fit the image of {_sides(shape)}; write the centre, then the radius")
+        raise UsageError(f"`disks={text}` does not fit the image of {sides(shape)}; write the centre, then the radius")
     grids = np.ogrid[tuple(slice(n) for n in shape)]
-    return sum((g - c) ** 2 for g, c in zip(grids, centre, strict=True)) <= radius**2
+    return np.asarray(sum((g - c) ** 2 for g, c in zip(grids, centre, strict=True)) <= radius**2)
+
+
+def parse_plane(text: str | int) -> tuple[int, int]:
+    """``120`` or ``z:120`` -> (0, 120), ``y:5`` -> (1, 5), ``x:7`` -> (2, 7).
+
+    Raises:
+        UsageError: anything else.
+    """
+    match = re.fullmatch(r"\s*(?:([zyx]):)?(\d+)\s*", str(text).lower())
+    if not match:
+        raise UsageError(f"cannot read `plane={text!r}`; write the number of the plane, like 120, or y:120 across y")
+    return AXES.index(match[1] or "z"), int(match[2])
+
+
+def _read(source: np.ndarray | str | Path) -> tuple[Raster, str]:
+    """The image, and what to call it."""
+    if isinstance(source, np.ndarray):
+        return Raster(source, None), "the array"
+    return read_image(str(source)), str(source)
 
 
 def _plane(array: np.ndarray, source: str, ndim: int, plane: tuple[int, int] | None) -> np.ndarray:
@@ -137,18 +161,14 @@ def _plane(array: np.ndarray, source: str, ndim: int, plane: tuple[int, int] | N
         if array.ndim == ndim + 1 and len(array) == 1:
             return array[0]
         if array.ndim != ndim:
-            hint = "; choose a plane by --slice N" if array.ndim == 3 and ndim == 2 else ""
-            raise DataError(f"{source} is {_sides(array.shape)}, and the model fills {ndim}D images{hint}")
+            hint = "; choose a plane by `plane=N`" if array.ndim == 3 and ndim == 2 else ""
+            raise DataError(f"{source} is {sides(array.shape)}, and the model fills {ndim}D images{hint}")
         return array
     axis, position = plane
     if array.ndim != 3 or ndim != 2:
-        raise UsageError(f"--slice takes a plane of a volume for a 2D model, but {source} is {_sides(array.shape)}")
+        raise UsageError(f"`plane` takes a plane of a volume for a 2D model, but {source} is {sides(array.shape)}")
     if not 0 <= position < array.shape[axis]:
         raise UsageError(
-            f"--slice {AXES[axis]}:{position}: {source} has {array.shape[axis]} planes across {AXES[axis]}"
+            f"`plane={AXES[axis]}:{position}`: {source} has {array.shape[axis]} planes across {AXES[axis]}"
         )
     return np.take(array, position, axis)
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

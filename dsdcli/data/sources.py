@@ -37,7 +37,7 @@ def check_axes(text: str) -> str:
         return letters
     if not letters or set(letters) - set("zyx") or len(set(letters)) < len(letters):
         raise UsageError(
-            f"cannot read --axes '{text}'; write the axes across which slices are cut (z, zyx, ...), "
+            f"cannot read `axes={text!r}`; write the axes across which slices are cut (z, zyx, ...), "
             "or t for a stack of independent 2D images"
         )
     return "".join(axis for axis in "zyx" if axis in letters)
@@ -102,7 +102,7 @@ def gather(
     volumes = kinds == {True}
     if axes and axes != "t" and not volumes:
         raise UsageError(
-            f"--axes {axes} cuts slices of a volume, but the source is a single 2D image; leave --axes out"
+            f"`axes={axes!r}` cuts slices of a volume, but the source is a single 2D image; leave `axes` out"
         )
     slice_axes = axes or ("z" if volumes else "t")
     size, warnings = _voxel(rasters, voxel, slice_axes, notes)
@@ -117,8 +117,8 @@ def digest_of(source: str) -> str:
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
             total.update(f"{file.relative_to(path).as_posix()} {digest_of(str(file))}\n".encode())
         return total.hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _read_folder(folder: Path, axes: str | None, notes: list[str]) -> list[Raster]:
@@ -131,7 +131,7 @@ def _read_folder(folder: Path, axes: str | None, notes: list[str]) -> list[Raste
     if axes == "t":
         return _stack_if_equal(rasters)
     if axes is None:
-        notes.append(f"{folder}: its {len(rasters)} images are slices of one volume (--axes t: independent images)")
+        notes.append(f"{folder}: its {len(rasters)} images are slices of one volume (`axes='t'`: independent images)")
     return [_volume(rasters, str(folder))]
 
 
@@ -140,7 +140,7 @@ def _combine_files(flat: list[tuple[Path, Raster]], axes: str | None, notes: lis
     if axes and axes != "t":
         return [_volume([raster for _, raster in sorted(flat, key=lambda pair: natural_order(pair[0]))], "the sources")]
     if axes is None:
-        notes.append(f"the {len(flat)} files are independent 2D images (--axes z: slices of one volume)")
+        notes.append(f"the {len(flat)} files are independent 2D images (`axes='z'`: slices of one volume)")
     return _stack_if_equal([raster for _, raster in flat])
 
 
@@ -156,7 +156,7 @@ def _volume(rasters: list[Raster], what: str) -> Raster:
         sizes = ", ".join("x".join(map(str, shape)) for shape in shapes[:4])
         raise DataError(
             f"{what}: the images differ in size ({sizes}), so they are not slices of one volume; "
-            "say --axes t if they are independent images"
+            "say `axes='t'` if they are independent images"
         )
     return Raster(np.stack([raster.array for raster in rasters]), "ZYX", rasters[0].voxel, rasters[0].depth)
 
@@ -165,7 +165,7 @@ def _images(raster: Raster, axes: str | None, notes: list[str]) -> list[Labelled
     array = raster.array
     if array.ndim == 4:
         if axes == "t":
-            raise UsageError("--axes t means 2D images, but the source holds several volumes; leave --axes out")
+            raise UsageError("`axes='t'` means 2D images, but the source holds several volumes; leave `axes` out")
         return [LabelledImage(volume, "ZYX") for volume in array]
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
@@ -174,7 +174,7 @@ def _images(raster: Raster, axes: str | None, notes: list[str]) -> list[Labelled
     if axes is not None:
         return [LabelledImage(array, "TYX" if axes == "t" else "ZYX")]
     if raster.axes is None:
-        notes.append(f"the {len(array)} slices are taken as one volume (--axes t: independent 2D images)")
+        notes.append(f"the {len(array)} slices are taken as one volume (`axes='t'`: independent 2D images)")
     return [LabelledImage(array, raster.axes or "ZYX")]
 
 
@@ -185,20 +185,20 @@ def _voxel(
     found = [raster.voxel for raster in rasters if raster.voxel]
     if given:
         if found and not _equal(given, found[0]):
-            other = found[0]
+            said = found[0]
             notes.append(
-                f"voxel size {given.value:g} {given.unit} as given, though {other.source} says "
-                f"{other.value:g} {other.unit}"
+                f"voxel size {given.value:g} {given.unit} as given, though {said.source} says "
+                f"{said.value:g} {said.unit}"
             )
         return given, []
     if not found:
-        notes.append("the voxel size is unknown, so lengths will be in voxels; give it as --voxel-size 5.3um")
+        notes.append("the voxel size is unknown, so lengths will be in voxels; give it as `voxel_size='5.3um'`")
         return None, []
     other = next((voxel for voxel in found if not _equal(voxel, found[0])), None)
     if other:
         raise DataError(
             f"the sources differ in voxel size ({found[0].value:g} {found[0].unit}, {other.value:g} {other.unit}); "
-            "ingest them apart, or give one --voxel-size"
+            "ingest them apart, or give one `voxel_size`"
         )
     depth = next((raster.depth for raster in rasters if raster.depth), None)
     if depth and slice_axes != "t":

@@ -24,7 +24,7 @@ def split(images: Sequence[LabelledImage], share: float) -> tuple[tuple[Labelled
         DataError: there is only one row or slice.
     """
     if not 0 <= share < 1:
-        raise UsageError(f"--holdout {share:g} must be at least 0 and less than 1")
+        raise UsageError(f"`holdout={share:g}` must be at least 0 and less than 1")
     if share == 0:
         return tuple(images), ()
     if images[0].axes == "ZYX" or (len(images) == 1 and images[0].axes == "YX"):
@@ -46,5 +46,5 @@ def split(images: Sequence[LabelledImage], share: float) -> tuple[tuple[Labelled
 
 def _held(length: int, share: float) -> int:
     if length < 2:
-        raise DataError("there is only one slice to split; nothing can be held out (use --holdout 0)")
+        raise DataError("there is only one slice to split; nothing can be held out (use `holdout=0`)")
     return min(length - 1, max(1, round(share * length)))

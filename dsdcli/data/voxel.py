@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsdcli.errors import UsageError
@@ -63,3 +64,8 @@ def from_name(name: str) -> VoxelSize | None:
         return None
     value = float(match[1].lower().replace("p", "."))
     return VoxelSize(value, unit_name(match[2]) or "", "file name") if value > 0 else None
+
+
+def sides(shape: Sequence[int]) -> str:
+    """(320, 400, 400) as 320x400x400."""
+    return "x".join(map(str, shape))

@@ -70,7 +70,7 @@ def evaluate(
     seed: int = 0,
     workers: Workers | None = None,
     cache: Cache | None = None,
-    progress: Callable[[float, str], None] = lambda share, note: None,
+    progress: Callable[[float, str], object] = lambda share, note: None,
 ) -> Evaluation:
     """Compare samples with the held-out part of a dataset, beside its training part.
 

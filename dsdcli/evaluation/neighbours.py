@@ -7,11 +7,12 @@ very nearest crop of an image that resembles none, but hardly one of which the i
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from dsdcli.data.dataset import Dataset
+from dsdcli.data.dataset import Dataset, equal_side_orders
 from dsdcli.errors import DataError
 
 _CELLS = {2: 8, 3: 4}  # blocks along each axis of a 2D and of a 3D image
@@ -89,19 +90,14 @@ def training_views(dataset: Dataset, ndim: int) -> list[View]:
         array = image.array
         if image.axes == "ZYX" or (image.axes == "YX" and len(dataset.train) == 1):
             array = array[: len(array) - min(_MARGIN, len(array) // 8)]
-        if ndim == 3:
-            views += [View(array[None], False)] if image.axes == "ZYX" else []
-        elif image.axes == "ZYX":
-            views += [View(np.moveaxis(array, "zyx".index(axis), 0), True) for axis in dataset.slice_axes]
-        else:
-            views.append(View(array.reshape(-1, *array.shape[-2:]), False))
+        slices = image.axes == "ZYX" and ndim == 2
+        views += [View(view, slices) for view in dataset.views(replace(image, array=array), ndim)]
     return views
 
 
 def symmetries(size: Sequence[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """The turns and reflections that keep the shape: an order of the axes and a direction (1, -1) for each."""
-    orders = [o for o in itertools.permutations(range(len(size))) if tuple(size[a] for a in o) == tuple(size)]
-    return list(itertools.product(orders, itertools.product((1, -1), repeat=len(size))))
+    return list(itertools.product(equal_side_orders(size), itertools.product((1, -1), repeat=len(size))))
 
 
 def turn_image(image: np.ndarray, turn: tuple[tuple[int, ...], tuple[int, ...]]) -> np.ndarray:
@@ -155,7 +151,8 @@ def _describe_positions(
         means = _block_means(items == phase, stride)
         for axis in axes:  # from blocks of the stride to whole blocks at every position of the stride
             length = means.shape[axis] - per_block + 1
-            means = sum(means.take(range(shift, shift + length), axis) for shift in range(per_block)) / per_block
+            shifted = [means.take(range(shift, shift + length), axis) for shift in range(per_block)]
+            means = np.asarray(sum(shifted) / per_block)
         windows = np.lib.stride_tricks.sliding_window_view(
             means, [(cell - 1) * per_block + 1 for cell in cells], axis=axes
         )
@@ -175,7 +172,7 @@ def _block_means(mask: np.ndarray, stride: int) -> np.ndarray:
 def _refine(
     image: np.ndarray,
     candidates: list[_Candidate],
-    views: list[np.ndarray],
+    views: list[View],
     turns: list[tuple[tuple[int, ...], tuple[int, ...]]],
     block: int,
 ) -> Neighbour:
@@ -193,7 +190,8 @@ def _downhill(image: np.ndarray, view: np.ndarray, corner: tuple[int, ...], stri
     """Move the crop along single axes, by ever smaller steps, as long as it comes closer to the image."""
 
     def crop(at: tuple[int, ...]) -> np.ndarray:
-        return view[(at[0], *(slice(a, a + side) for a, side in zip(at[1:], image.shape, strict=True)))]
+        place: tuple[Any, ...] = (at[0], *(slice(a, a + side) for a, side in zip(at[1:], image.shape, strict=True)))
+        return view[place]
 
     limits = [len(view) - 1, *(full - side for full, side in zip(view.shape[1:], image.shape, strict=True))]
     distance = (crop(corner) != image).mean()

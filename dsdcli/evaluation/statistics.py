@@ -13,7 +13,10 @@ import numpy as np
 class Kind(Protocol):
     """What a vector of numbers means."""
 
-    length: int  # power of the unit of length in which `summary` is expressed: 1 voxel, -1 per voxel, ...
+    @property
+    def length(self) -> int:
+        """Power of the unit of length in which `summary` is expressed: 1 voxel, -1 per voxel, ..."""
+        ...
 
     def summary(self, mean: np.ndarray) -> np.ndarray:
         """One characteristic number of an ensemble, (...,), in voxels."""

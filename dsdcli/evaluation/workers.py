@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsdcli.device import cores
 from dsdcli.errors import DsdError, UsageError
 from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.metrics import Vectors, measure
@@ -56,7 +57,7 @@ def measure_all(
         DsdError: a process died.
     """
     results: list[Vectors | None] = [cache.lookup(image, metrics) if cache else None for image in images]
-    waiting = [number for number, vectors in enumerate(results) if vectors is None]
+    waiting: Sequence[int] = [number for number, vectors in enumerate(results) if vectors is None]
 
     def done(number: int, vectors: Vectors) -> None:
         results[number] = vectors
@@ -68,7 +69,7 @@ def measure_all(
         if workers.scheduler:
             _on_cluster(images, waiting, phases, metrics, workers.scheduler, done)
         else:
-            jobs = (workers.jobs or _cores()) if workers.device == "cpu" else 1
+            jobs = (workers.jobs or cores()) if workers.device == "cpu" else 1
             if workers.jobs is None or jobs == 1:
                 waiting = _here(images, waiting, phases, metrics, jobs, workers.device, done)
             if waiting:
@@ -76,7 +77,7 @@ def measure_all(
     finally:
         if cache and any(vectors is None for vectors in results):
             cache.write()
-    return results
+    return [vectors for vectors in results if vectors is not None]
 
 
 def _here(
@@ -109,10 +110,12 @@ def _in_processes(
     done: Done,
 ) -> None:
     import dask
+    from dask.base import compute
     from dask.callbacks import Callback
+    from dask.delayed import delayed
 
     chunks = {f"measure-{chunk[0]}": chunk for chunk in _chunks(images, waiting, jobs)}
-    call = dask.delayed(_measure_chunk)
+    call = delayed(_measure_chunk)
     calls = [
         call([images[number] for number in chunk], phases, metrics, dask_key_name=name)
         for name, chunk in chunks.items()
@@ -124,9 +127,9 @@ def _in_processes(
 
     with dask.config.set({"multiprocessing.initializer": _die_when_interrupted}), Callback(posttask=posttask):
         try:
-            dask.compute(*calls, scheduler="processes", num_workers=jobs, optimize_graph=False, traverse=False)
+            compute(*calls, scheduler="processes", num_workers=jobs, optimize_graph=False, traverse=False)
         except BrokenProcessPool as error:
-            raise DsdError("a measuring process died, perhaps for lack of memory; use fewer --jobs") from error
+            raise DsdError("a measuring process died, perhaps for lack of memory; use fewer `jobs`") from error
 
 
 def _on_cluster(
@@ -140,7 +143,7 @@ def _on_cluster(
     try:
         from distributed import Client, as_completed
     except ImportError as error:
-        raise UsageError("--scheduler needs the package distributed: pip install distributed") from error
+        raise UsageError("`scheduler` needs the package distributed: pip install distributed") from error
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
@@ -165,12 +168,6 @@ def _chunks(images: Sequence[np.ndarray], numbers: Sequence[int], workers: int) 
     affordable = _CHUNK_VOXELS // images[0].size
     length = max(1, min(affordable, len(numbers) // (workers * _CHUNKS_PER_WORKER)))
     return [numbers[start : start + length] for start in range(0, len(numbers), length)]
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _die_when_interrupted() -> None:

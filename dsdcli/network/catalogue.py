@@ -1,16 +1,19 @@
-"""The pretrained models that come with the package."""
+"""Where models lie: the names of their files, and the pretrained ones that come with the package."""
 
 from pathlib import Path
 
 import dsdcli
 from dsdcli.errors import UsageError
 
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "best.safetensors", "last.safetensors")  # in the order they are looked for
+
 
 def shipped_models() -> dict[str, Path]:
     """Name -> folder of every model that was installed with the package (or lies in the repository beside it)."""
     package = Path(dsdcli.__file__).parent
     for library in (package / "models", package.parent / "models"):
-        found = {p.parent.name: p.parent for p in sorted(library.glob("*/config.json"))}
+        found = {p.parent.name: p.parent for p in sorted(library.glob(f"*/{CONFIG}"))}
         if found:
             return found
     return {}

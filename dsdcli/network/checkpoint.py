@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,11 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import atomic, write_json
+from dsdcli.network.catalogue import CONFIG, WEIGHTS
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
-
-CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "best.safetensors", "last.safetensors")  # in the order they are looked for
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -103,12 +99,17 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     _, weights = locate(path)
     model = UndoNet(config)
     try:
-        model.load_state_dict({name: t.float() for name, t in load_tensors(weights).items()})
+        model.load_state_dict({_of_format_3(name): t.float() for name, t in load_tensors(weights).items()})
     except RuntimeError as error:
         raise DataError(
             f"the weights in {weights} do not fit its {CONFIG}; use the pair that was saved together"
         ) from error
     return model.to(device).eval().requires_grad_(False)
+
+
+def _of_format_3(name: str) -> str:
+    """Name of a weight, which began otherwise in format 2."""
+    return f"net.{name.removeprefix('unet.')}" if name.startswith("unet.") else name
 
 
 def digest(path: Path) -> str:
@@ -117,26 +118,3 @@ def digest(path: Path) -> str:
     for part in locate(path):
         total.update(part.read_bytes())
     return total.hexdigest()
-
-
-def describe(path: Path) -> dict[str, Any]:
-    """What is in a model or run folder, for `dsd info`: config, weights, parameters, digest and training state."""
-    config = load_config(path)
-    config_path, weights = locate(path)
-    folder = config_path.parent
-    result = {
-        "kind": "run" if (folder / "train.json").is_file() else "model",
-        "path": os.fspath(path),
-        "weights": weights.name,
-        "parameters": sum(t.numel() for t in load_tensors(weights).values()),
-        "digest": digest(path),
-        "config": config.to_json(),
-    }
-    log = folder / "metrics.jsonl"
-    if log.is_file():
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        result["training"] = {"steps": max((line["step"] for line in lines), default=0), "log": log.name}
-        validated = [line for line in lines if "validation" in line]
-        if validated:
-            result["training"]["best_validation"] = min(line["validation"] for line in validated)
-    return result

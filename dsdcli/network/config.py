@@ -1,40 +1,60 @@
 """What a model is: one frozen record that travels with the weights."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from dsdcli.data.phases import Phase
 from dsdcli.errors import DataError, UsageError
 from dsdcli.process.lattice import Boundary
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+READABLE = (2, 3)  # 2: one phase was not carried, and the network took moments over the image
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Size of the U-Net.
+    """Size of the network.
 
     Attributes:
         channels: features at each level; every level halves the resolution.
-        blocks: residual blocks per level on the way down; one more on the way up.
-        patch: side of the pixel blocks that the first layer folds into channels, so that level 0 works at
-            1 / patch of the image's resolution.
+        blocks: residual blocks per level on the way down, and as many on the way up.
+        patch: side of the voxel blocks that the trunk starts from: level 0 works at 1 / patch of the image's
+            resolution.
+        fine: features at full resolution, of the stem and the head.
+        kernel: side of the convolutions, odd.
+        expansion: width of the hidden layer of a block, relative to its features.
+        kind: "local", or "moments" for the U-Net of format 2, whose normalisation sees the whole image; it has no
+            ``fine``, ``kernel`` and ``expansion``, and one more block on the way up.
     """
 
     channels: tuple[int, ...]
-    blocks: int = 1
+    blocks: int = 2
     patch: int = 2
+    fine: int = 16
+    kernel: int = 3
+    expansion: int = 2
+    kind: Literal["local", "moments"] = "local"
 
     @property
     def multiple(self) -> int:
-        """Image sides the U-Net takes are multiples of this; others are padded."""
+        """Image sides the network takes are multiples of this; others are padded."""
         return self.patch * 2 ** (len(self.channels) - 1)
+
+    @property
+    def reach(self) -> int | None:
+        """Sites beyond which nothing changes an output of the network, None where there is no such limit."""
+        if self.kind == "moments":
+            return None
+        levels = len(self.channels)
+        passes = [(1 if level == levels - 1 else 2) * self.blocks for level in range(levels)]
+        half = self.kernel // 2
+        return half + sum(half * n * self.patch * 2**level for level, n in enumerate(passes)) + self.multiple - 1
 
 
 PRESETS = {
-    "tiny": Architecture((48, 96, 144)),
-    "small": Architecture((96, 192, 288)),
-    "base": Architecture((128, 256, 384, 384), blocks=2),
+    "tiny": Architecture((64, 128, 192)),
+    "small": Architecture((128, 256, 384), fine=32, blocks=3),
+    "base": Architecture((192, 384, 576, 576), fine=48, blocks=4),
 }
 
 
@@ -55,7 +75,7 @@ class ModelConfig:
 
     Attributes:
         phases: all phases, in the order of the phase indices.
-        background: index of the phase that is not carried (the complement of the others).
+        carried: indices of the phases whose voxels walk, ascending: all, or all but one, the complement of the others.
         fractions: mean volume fraction of each phase in the training images.
         boundary: walls of the training crops.
         size: sides of the training crops, in voxels.
@@ -66,7 +86,7 @@ class ModelConfig:
     """
 
     phases: tuple[Phase, ...]
-    background: int
+    carried: tuple[int, ...]
     fractions: tuple[float, ...]
     boundary: Boundary
     size: tuple[int, ...]
@@ -83,11 +103,6 @@ class ModelConfig:
     def ndim(self) -> int:
         return len(self.size)
 
-    @property
-    def carried(self) -> tuple[int, ...]:
-        """Indices of the carried phases, those whose voxels walk."""
-        return tuple(i for i in range(len(self.phases)) if i != self.background)
-
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` turns back into an equal config."""
         return {"format": "dsd-model", "format_version": FORMAT_VERSION, **asdict(self)}
@@ -101,18 +116,22 @@ class ModelConfig:
         """
         if not isinstance(value, dict) or value.get("format") != "dsd-model":
             raise DataError("this config.json does not describe a dsd model (no format: dsd-model)")
-        if value.get("format_version") != FORMAT_VERSION:
+        if value.get("format_version") not in READABLE:
             raise DataError(
                 f"model format {value.get('format_version')} is not {FORMAT_VERSION}: install a matching dsd"
             )
         try:
+            if value["format_version"] == 2:
+                everyone = range(len(value["phases"]))
+                value = {**value, "carried": [phase for phase in everyone if phase != value["background"]]}
+                value["architecture"] = {**value["architecture"], "kind": "moments"}
             known = {f.name: value[f.name] for f in fields(cls)}
             arch = dict(known["architecture"])
             arch["channels"] = tuple(arch["channels"])
             known["architecture"] = Architecture(**arch)
             known["phases"] = tuple(Phase(**p) for p in known["phases"])
             known["integral_range"] = tuple(map(tuple, known["integral_range"]))
-            for name in ("fractions", "size"):
+            for name in ("carried", "fractions", "size"):
                 known[name] = tuple(known[name])
             return cls(**known)
         except (KeyError, TypeError) as error:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dsdcli.network.config import ModelConfig
+from dsdcli.network.local import LocalNet
 from dsdcli.network.unet import UNet
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
@@ -15,6 +16,7 @@ from dsdcli.process.origins import log_undo_ratio
 DOSE_FEATURES = 8
 DOSE_FREQUENCY = 0.32330272  # the slowest features turn by half over nearly ten e-foldings of the dose,
 DOSE_ORIGIN = 0.05  # counted from here
+CERTAIN = 40.0  # logit of a phase that is known
 
 
 class Prediction(NamedTuple):
@@ -22,7 +24,7 @@ class Prediction(NamedTuple):
 
     Attributes:
         log_ratio: log(h / s), float32 (B, C, 2d, *L); meaningless towards a wall.
-        logits: of the phase of every site in the clean image, float32 (B, K, *L), K phases with the background.
+        logits: of the phase of every site of the clean image, float32 (B, K, *L).
     """
 
     log_ratio: torch.Tensor
@@ -33,9 +35,10 @@ class UndoNet(nn.Module):
     """Predicts the phase of every site of the clean image, and undo counts h_v(x, c) = s R_v exp(f / sqrt(1 + 2 s)):
     R follows from that image (`dsdcli.process.origins`), f is the U-Net's correction (method.md, section 5).
 
-    The U-Net sees the counts of the carried phases and a mask channel: 1 on the sites where particles may walk, -1
-    where they are frozen; the zero padding of its convolutions then shows it where the image ends, at no cost. The
-    condition is log s and the mean count of each phase where it may walk.
+    The network sees the counts of the carried phases, a mask channel: 1 on the sites where particles may walk, -1
+    where they are frozen, and, where voxels of the clean image are known, what they are; the zero padding of its
+    convolutions then shows it where the image ends, at no cost. The condition is log s and the mean count of each phase
+    where it may walk.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -44,25 +47,40 @@ class UndoNet(nn.Module):
         self.phases = len(config.carried)
         inputs = self.phases + 1
         outputs = self.phases * 2 * config.ndim + len(config.phases)
-        self.unet = UNet(config.ndim, inputs, outputs, DOSE_FEATURES + self.phases, config.architecture)
+        condition = DOSE_FEATURES + self.phases
+        self.net: LocalNet | UNet
+        if config.architecture.kind == "local":
+            self.net = LocalNet(config.ndim, inputs + len(config.phases), outputs, condition, config.architecture)
+        else:
+            self.net = UNet(config.ndim, inputs, outputs, condition, config.architecture)
 
-    def forward(self, counts: torch.Tensor, dose: torch.Tensor, domains: Sequence[tuple[int, Lattice]]) -> Prediction:
+    def forward(
+        self,
+        counts: torch.Tensor,
+        dose: torch.Tensor,
+        domains: Sequence[tuple[int, Lattice]],
+        known: torch.Tensor | None = None,
+    ) -> Prediction:
         """Predictions for counts (B, C, *L), those of frozen particles included, at doses (B,).
 
         Args:
             domains: how many of the images, one after another, are on which lattice or in which hole.
+            known: True for the phase that a voxel of the clean image is known to have, bool (B, K, *L).
         """
         walkable = where_walkable(domains, counts.device)
         inside = walkable[:, None].float()  # (B, 1, *L)
         mean = (counts * inside).flatten(2).sum(2) / inside.flatten(2).sum(2)  # (B, C)
-        field = torch.cat([counts - mean[(..., *(None,) * self.config.ndim)], 2 * inside - 1], dim=1)
+        fields = [counts - mean[(..., *(None,) * self.config.ndim)], 2 * inside - 1]
+        field = torch.cat(fields if known is None else [*fields, known.float()], dim=1)
         condition = torch.cat([self._dose_features(dose), mean], dim=1)
         periodic = domains[0][1].boundary == "periodic"
         padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
-        out = self.unet(padded, condition, ring)[(..., *crop)].float()
+        out = self.net(padded, condition, ring)[(..., *crop)].float()
         rates, logits = out.split([out.shape[1] - len(self.config.phases), len(self.config.phases)], dim=1)
         rates = rates.unflatten(1, (self.phases, 2 * self.config.ndim))
         with torch.autocast(counts.device.type, enabled=False):
+            if known is not None:
+                logits = torch.where(known.any(1, keepdim=True), CERTAIN * known.float(), logits)
             clean = logits.softmax(1)[:, list(self.config.carried)]
             sizes = [number for number, _ in domains]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)

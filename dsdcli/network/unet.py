@@ -88,16 +88,16 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(8, channels[0])
         self.last = Conv(ndim, channels[0], outputs * fold)
         nn.init.zeros_(self.last.conv.weight)
-        nn.init.zeros_(self.last.conv.bias)
+        nn.init.zeros_(self.last.conv.bias)  # type: ignore[arg-type]  # it has one
         if ndim == 2:  # faster on CPUs (docs/studies/speed.md); in 3D it makes no difference
-            self.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to torch's types
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool) -> torch.Tensor:
         condition = self.condition(condition)
         x = self.first(fold_patches(x, self.patch), periodic)
         skips = []
         for level, level_blocks in enumerate(self.down):
-            for block in level_blocks:
+            for block in level_blocks:  # type: ignore[attr-defined]  # a list of modules
                 x = block(x, condition, periodic)
             if level < len(self.shrink):
                 skips.append(x)
@@ -105,6 +105,6 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.up))):
             x = F.interpolate(self.grow[level](x), scale_factor=2, mode="nearest")
             x = torch.cat([x, skips[level]], dim=1)
-            for block in self.up[level]:
+            for block in self.up[level]:  # type: ignore[attr-defined]  # a list of modules
                 x = block(x, condition, periodic)
         return unfold_patches(self.last(F.silu(self.norm(x)), periodic), self.patch)

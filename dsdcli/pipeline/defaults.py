@@ -1,9 +1,13 @@
-"""What a command takes when no path is given: the newest file of its kind. Whoever uses it says what was picked."""
+"""What a command takes when no path is given: the newest file of its kind. What was picked is said."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-_WEIGHTS = ("model.safetensors", "best.safetensors", "last.safetensors")
+from dsdcli.data.samples import is_samples, read_audit
+from dsdcli.data.writers import EXTENSIONS
+from dsdcli.errors import UsageError
+from dsdcli.network.catalogue import CONFIG, WEIGHTS, find_model
+from dsdcli.pipeline.progress import Note
 
 
 def newest_dataset(folder: Path = Path()) -> Path | None:
@@ -11,10 +15,21 @@ def newest_dataset(folder: Path = Path()) -> Path | None:
     return _newest(path for path in folder.glob("*.dsd.h5") if not path.name.startswith("."))
 
 
+def default_dataset(note: Note) -> Path:
+    """The newest dataset here, for those who name none.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = newest_dataset()
+    if path is None:
+        raise UsageError("no dataset (*.dsd.h5) in this folder; make one with: dsd ingest IMAGE")
+    note(f"dataset: {path} (the newest here)")
+    return path
+
+
 def newest_samples(folder: Path = Path()) -> Path | None:
     """The samples file in ``folder`` that was written last; only files that `dsd generate` made count, not fillings."""
-    from dsdcli.data.samples import is_samples, read_audit
-    from dsdcli.data.writers import EXTENSIONS
 
     def filled(path: Path) -> bool:
         return "filled_voxels" in (read_audit(path.with_suffix(".json")) or {})
@@ -26,9 +41,9 @@ def newest_samples(folder: Path = Path()) -> Path | None:
 
 def newest_run(folder: Path = Path("runs"), trained: bool = False) -> Path | None:
     """The run in ``folder`` that was worked on last; with ``trained``, of those that have weights already."""
-    runs = [path.parent for path in folder.glob("*/config.json")]
+    runs = [path.parent for path in folder.glob(f"*/{CONFIG}")]
     if trained:
-        runs = [run for run in runs if any((run / name).is_file() for name in _WEIGHTS)]
+        runs = [run for run in runs if any((run / name).is_file() for name in WEIGHTS)]
     return max(runs, key=lambda run: max(_age(path) for path in run.iterdir()), default=None)
 
 
@@ -38,8 +53,6 @@ def choose_model(name: str | None) -> tuple[Path, str]:
     Raises:
         UsageError: there is no such model.
     """
-    from dsdcli.network.catalogue import find_model
-
     if name:
         return find_model(name), ""
     if path := newest_run(trained=True):

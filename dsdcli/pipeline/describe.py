@@ -1,14 +1,64 @@
 """What is in a file, as plain values ready for JSON."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dsdcli.data.dataset import SPLITS, Dataset
+from dsdcli.data.dataset import SPLITS, Dataset, is_dataset
 from dsdcli.data.formats import read_image
 from dsdcli.data.phases import count_labels
-from dsdcli.data.samples import Samples
+from dsdcli.data.samples import Samples, is_samples, read_samples
+from dsdcli.network.catalogue import CONFIG, shipped_models
+
+
+def describe(file: str | Path) -> dict[str, Any]:
+    """What a dataset, samples file, run, model (folder, weights file or shipped name) or image holds, as plain values.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it cannot be read.
+    """
+    path = Path(file)
+    if not path.exists():
+        path = shipped_models().get(str(file), path)
+    if path.suffix == ".safetensors" or (path.is_dir() and _is_model(path)):
+        return describe_model(path)
+    if path.is_file() and is_dataset(path):
+        return describe_dataset(Dataset.open(path))
+    if path.is_dir() or (path.is_file() and is_samples(path)):
+        return describe_samples(read_samples(path), path)
+    return describe_image(str(file))
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() or any(folder.glob("*.safetensors"))
+
+
+def describe_model(path: Path) -> dict[str, Any]:
+    """What is in a model or run folder: config, weights, parameters, digest and training state."""
+    from dsdcli.network.checkpoint import digest, load_config, load_tensors, locate
+    from dsdcli.training.run import LOG, MANIFEST
+
+    config = load_config(path)
+    config_path, weights = locate(path)
+    folder = config_path.parent
+    result: dict[str, Any] = {
+        "kind": "run" if (folder / MANIFEST).is_file() else "model",
+        "path": os.fspath(path),
+        "weights": weights.name,
+        "parameters": sum(t.numel() for t in load_tensors(weights).values()),
+        "digest": digest(path),
+        "config": config.to_json(),
+    }
+    log = folder / LOG
+    if log.is_file():
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        result["training"] = {"steps": max((line["step"] for line in lines), default=0), "log": log.name}
+        validated = [line for line in lines if "validation" in line]
+        if validated:
+            result["training"]["best_validation"] = min(line["validation"] for line in validated)
+    return result
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -42,21 +92,19 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
 
 def describe_samples(samples: Samples, path: Path) -> dict[str, Any]:
     """Number and size of the samples, phases with their mean, least and greatest count, voxel size, audit record."""
-    n = len(samples.stack)
-    flat = samples.stack.reshape(n, -1)
-    counts = np.stack([np.count_nonzero(flat == index, axis=1) for index in range(len(samples.phases))])
+    counts, fractions = samples.counts, samples.fractions.mean(0)
     return {
         "kind": "samples",
         "path": str(path),
-        "samples": n,
+        "samples": len(samples),
         "size": list(samples.stack.shape[1:]),
         "phases": [
             {
                 "name": phase.name,
                 "label": phase.label,
-                "fraction": float(counts[index].mean() / flat.shape[1]),
-                "least_voxels": int(counts[index].min()),
-                "most_voxels": int(counts[index].max()),
+                "fraction": float(fractions[index]),
+                "least_voxels": int(counts[:, index].min()),
+                "most_voxels": int(counts[:, index].max()),
             }
             for index, phase in enumerate(samples.phases)
         ],

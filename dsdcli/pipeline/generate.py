@@ -1,219 +1,76 @@
-"""A generation job from request to files: the samples, their sheet and the audit record."""
+"""Generation: from a request to samples with exact counts, as they come or all at once."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from dsdcli.data.dataset import Dataset
-from dsdcli.data.phases import Phase
-from dsdcli.data.samples import AUDIT, write_samples
-from dsdcli.device import free_memory
 from dsdcli.errors import UsageError
-from dsdcli.files import together, write_json
-from dsdcli.network.checkpoint import digest, load_model
-from dsdcli.network.model import UndoNet
-from dsdcli.process.image import Decoded
-from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.blocks import fitting_batch
-from dsdcli.sampling.counts import resolve_counts
-from dsdcli.sampling.generate import Progress, generate, sample_seed
-from dsdcli.sampling.tau_leaping import TauLeaping
-from dsdcli.sampling.trapezoidal import Trapezoidal
-from dsdcli.training.run import versions
-from dsdcli.view.sheet import write_sheet
-
-SHEET_SAMPLES = 64  # as many as a sheet shows well
+from dsdcli.pipeline.job import Job, choose_sampler, make_totals, merge_porosity
+from dsdcli.pipeline.model import LoadedModel
+from dsdcli.pipeline.output import Samples
+from dsdcli.pipeline.progress import Note, Progress, silent, unseen
+from dsdcli.pipeline.stream import Stream
+from dsdcli.sampling.sampler import Sampler
 
 
-@dataclass(frozen=True)
-class Job:
-    """A loaded model and all that decides the samples but their counts."""
+def stream(
+    model: LoadedModel,
+    n: int = 16,
+    *,
+    porosity: float | None = None,
+    fractions: Mapping[str, float] | None = None,
+    counts: Mapping[str, int] | None = None,
+    like: Dataset | Path | str | None = None,
+    size: tuple[int, ...] | None = None,
+    boundary: str | None = None,
+    sampler: str | Sampler = "trapezoidal",
+    steps: int | None = None,
+    eta: float | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    indices: range | None = None,
+    note: Note = silent,
+    progress: Progress = unseen,
+) -> Stream:
+    """Ask for images with exactly these voxels of each phase; they are made when the stream is read.
 
-    path: Path
-    model: UndoNet
-    lattice: Lattice
-    settings: Trapezoidal | TauLeaping
-    seed: int
-    batch: int
+    Without a request the phases take their volume fractions in the training images.
 
-    @classmethod
-    def prepare(
-        cls,
-        path: Path,
-        size: tuple[int, ...] | None,
-        boundary: str | None,
-        settings: Trapezoidal | TauLeaping,
-        seed: int | None,
-        batch: int | None,
-        device: torch.device,
-    ) -> "Job":
-        """Load the model and check the request against it; ``None`` takes what the model was trained with, a new seed,
-        and as many samples at a time as suit the memory that is free.
-
-        Raises:
-            UsageError: a size of another dimension than the model's, or an unknown boundary.
-            DataError: damaged model files.
-        """
-        model = load_model(path, device)
-        config = model.config
-        size = size or config.size
-        if len(size) != config.ndim:
-            wanted = "HxW" if config.ndim == 2 else "DxHxW"
-            raise UsageError(f"{path.name} is a {config.ndim}D model; give --size {wanted}")
-        lattice = Lattice(size, boundary or config.boundary)
-        batch = batch or fitting_batch(config, lattice, device, free_memory(device))
-        return cls(path, model, lattice, settings, pick_seed(seed), batch)
-
-    def evaluations(self, number: int) -> int | None:
-        """Network evaluations, each on a batch, that ``number`` samples take; None where only the rates decide that."""
-        return self.settings.evaluations and -(-number // self.batch) * self.settings.evaluations
-
-
-def pick_seed(seed: int | None) -> int:
-    """The seed that was given, or a new one."""
-    return seed if seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
-
-
-def make_totals(
-    job: Job, number: int, fractions: Mapping[str, float], counts: Mapping[str, int], like: Path | None
-) -> np.ndarray:
-    """Voxels of every phase for each sample, int64 (n, K): the same for all, or those of random real crops.
+    Args:
+        n: how many.
+        porosity: volume fraction of the phase 'pore'.
+        fractions: volume fractions by phase; those not named share the rest as in the training images.
+        counts: voxels by phase, in every sample.
+        like: draw every sample's counts from a random real crop of this dataset.
+        size: sides in voxels; by default those of the training crops.
+        boundary: "noflux" or "periodic"; by default as trained.
+        sampler: name of a registered sampler, or a sampler.
+        steps, eta: settings of the sampler, where it is given by name.
+        batch: samples computed at a time, which changes memory and speed, not the samples.
+        seed: by default a new one.
+        indices: make only these samples of the job, one after another: ranges that cover ``range(n)`` make, with one
+            seed, the samples of the whole job.
+        note, progress: are told what was assumed, and how far the work is.
 
     Raises:
-        UsageError: a request that cannot be met, or a dataset with other phases than the model's.
-        DataError: the dataset is unreadable or smaller than the samples.
+        UsageError: a request that cannot be met.
+        DataError: ``like`` is unreadable or smaller than the samples.
     """
-    config, lattice = job.model.config, job.lattice
-    if like is None:
-        return np.tile(resolve_counts(config.phases, lattice.sites, fractions, counts, config.fractions), (number, 1))
-    dataset = Dataset.open(like)
-    names = [phase.name for phase in dataset.phases]
-    if sorted(names) != sorted(phase.name for phase in config.phases):
-        known = ", ".join(phase.name for phase in config.phases)
-        raise UsageError(f"--like: {like} has the phases {', '.join(names)}, the model {known}")
-    crops = dataset.crops("train", number, lattice.shape, np.random.default_rng(job.seed)).reshape(number, -1)
-    return np.stack([(crops == names.index(phase.name)).sum(1) for phase in config.phases], axis=1)
+    wanted = merge_porosity(porosity, fractions)
+    counts = dict(counts or {})
+    if like and (wanted or counts):
+        raise UsageError("`like` draws the counts from real crops; leave out `porosity`, `fractions` and `counts`")
+    job = Job.of(model, size, boundary, choose_sampler(sampler, steps=steps, eta=eta), seed, batch)
+    indices = range(n) if indices is None else indices
+    if indices.step != 1 or indices.start < 0 or not len(indices):
+        raise UsageError(f"`indices={indices}` must count one by one, from 0 on or later")
+    totals = make_totals(job, indices.stop, wanted, counts, like)[indices.start :]
+    if not (wanted or counts or like):
+        note("no phase requested: taking the volume fractions of the training images (see `porosity`, `fractions`)")
+    return Stream(job, totals, indices, progress)
 
 
-@dataclass(frozen=True)
-class Written:
-    """Files of a finished job and its audit record."""
-
-    path: Path
-    sheet: Path
-    record: Path
-    audit: dict[str, Any]
-
-
-def run_job(
-    job: Job, totals: np.ndarray, out: Path, argv: list[str], on_progress: Callable[[Progress], None]
-) -> Written:
-    """Generate, check every count, and write samples, sheet and audit record; nothing is written before all is done.
-
-    Raises:
-        DsdError: a file could not be written.
-    """
-    config = job.model.config
-    stack = np.empty((len(totals), *job.lattice.shape), np.uint8)
-    samples: list[dict[str, Any]] = [{} for _ in totals]
-    names = [phase.name for phase in config.phases]
-    batches = 0
-    began = time.monotonic()
-    for state in generate(job.model, totals, job.lattice, job.settings, job.seed, job.batch):
-        for index, decoded in state.finished:
-            stack[index] = decoded.image
-            achieved = np.bincount(decoded.image.ravel(), minlength=len(names))
-            samples[index] = {
-                "seed": sample_seed(job.seed, index),
-                "requested": dict(zip(names, totals[index].tolist(), strict=True)),
-                "achieved": dict(zip(names, achieved.tolist(), strict=True)),
-                "decoding": decoding_record(decoded),
-            }
-        batches += bool(state.finished)
-        on_progress(state)
-    seconds = time.monotonic() - began
-    if any(sample["requested"] != sample["achieved"] for sample in samples):
-        raise AssertionError("the decoding missed the requested counts")
-    used = {"evaluations_per_sample": round(state.evaluations / batches)}  # a mean where only the rates decide
-    audit = audit_record(job, out, argv, seconds, config.phases, config.voxel_size, config.voxel_unit, samples, **used)
-    return write_all(
-        out, stack, config.phases, audit, lambda path: write_sheet(path, stack[:SHEET_SAMPLES], config.phases)
-    )
-
-
-def decoding_record(decoded: Decoded) -> dict[str, float]:
-    """How far the decoding had to go, for an audit record."""
-    return {name: round(getattr(decoded, name), 6) for name in ("forced", "overlap", "far")}
-
-
-def audit_record(
-    job: Job,
-    out: Path,
-    argv: list[str],
-    seconds: float,
-    phases: Sequence[Phase],
-    voxel_size: float | None,
-    voxel_unit: str | None,
-    samples: list[dict[str, Any]],
-    **more: Any,
-) -> dict[str, Any]:
-    """All that is needed to repeat a job and to judge it."""
-    return {
-        "format": AUDIT,
-        "command": argv,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "samples_file": out.name,
-        "model": {"path": str(job.path), "digest": digest(job.path)},
-        "dataset": _dataset_of(job.path) or job.model.config.dataset,
-        "dataset_digest": job.model.config.dataset_digest,
-        "phases": [asdict(phase) for phase in phases],
-        "voxel_size": voxel_size,
-        "voxel_unit": voxel_unit,
-        "size": list(job.lattice.shape),
-        "boundary": job.lattice.boundary,
-        "seed": job.seed,
-        "sampler": {"name": job.settings.name, **asdict(job.settings)},
-        "evaluations_per_sample": job.settings.evaluations,
-        "device": str(next(job.model.parameters()).device),
-        "seconds": round(seconds, 3),
-        "versions": versions(),
-        **more,
-        "samples": samples,
-    }
-
-
-def write_all(
-    out: Path,
-    stack: np.ndarray,
-    phases: Sequence[Phase],
-    audit: dict[str, Any],
-    write_picture: Callable[[Path], None],
-) -> Written:
-    """Write samples, sheet and audit record side by side: all of them or none.
-
-    Raises:
-        DsdError: a file could not be written.
-    """
-    sheet = out.with_suffix(".png")
-    record = out.with_suffix(".json")
-    with together(out.parent) as folder:
-        if out != sheet:
-            link = {"audit": record.name}
-            write_samples(folder / out.name, stack, phases, audit["voxel_size"], audit["voxel_unit"], link)
-        write_picture(folder / sheet.name)
-        write_json(folder / record.name, audit)
-    return Written(out, sheet, record, audit)
-
-
-def _dataset_of(path: Path) -> str | None:
-    """Path of the dataset that a run was trained on, from its manifest; None for a model without one."""
-    from dsdcli.training.run import MANIFEST, Run
-
-    folder = path if path.is_dir() else path.parent
-    return Run(folder).manifest()["dataset"]["path"] if (folder / MANIFEST).is_file() else None
+def generate(model: LoadedModel, n: int = 16, **request: Any) -> Samples:
+    """As `stream`, with all samples at once."""
+    return stream(model, n, **request).collect()

@@ -1,22 +1,19 @@
 """From the user's segmented images to a dataset."""
 
-import datetime
-import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from dsdcli import __version__
 from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.downsample import majority
 from dsdcli.data.formats import split_inner
 from dsdcli.data.phases import choose_phases, count_labels, to_indices
 from dsdcli.data.sources import check_axes, digest_of, gather
 from dsdcli.data.split import split
-from dsdcli.data.voxel import VoxelSize
+from dsdcli.data.voxel import VoxelSize, parse_voxel_size, sides
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import require_folder
+from dsdcli.record import provenance
 
 _RARE = 0.001  # an unnamed label with less than this share is suspected to be no phase at all
 
@@ -42,12 +39,12 @@ class Ingested:
 
 
 def ingest(
-    sources: Sequence[str],
-    out: Path | None = None,
+    sources: str | Path | Sequence[str | Path],
+    out: Path | str | None = None,
     *,
-    named: Sequence[tuple[str, int]] = (),
+    phases: Mapping[str, int | Sequence[int]] | Sequence[tuple[str, int]] = (),
     pore: int | None = None,
-    voxel: VoxelSize | None = None,
+    voxel_size: str | VoxelSize | None = None,
     axes: str | None = None,
     downsample: int = 1,
     holdout: float = 0.2,
@@ -55,7 +52,6 @@ def ingest(
     dtype: str | None = None,
     offset: int = 0,
     endian: str = "little",
-    argv: Sequence[str] = (),
 ) -> Ingested:
     """Read segmented images, name their phases, coarsen, split, and write a dataset.
 
@@ -63,9 +59,10 @@ def ingest(
         sources: image files, folders of slices, ``file.h5:/path``.
         out: the file to write (.h5), replaced if it exists. None: ``<stem of the first source>.dsd.h5`` in the current
             folder, replaced only if it is a dataset made from the same sources.
-        named: (name, label) pairs; see `dsdcli.data.phases.choose_phases`.
+        phases: label or labels of each phase, as a mapping or as (name, label) pairs; see
+            `dsdcli.data.phases.choose_phases`.
         pore: label of the pore.
-        voxel: size of a voxel of the sources, overriding their metadata.
+        voxel_size: of the sources, like "5.3um", overriding their metadata.
         axes: slice axes; see `dsdcli.data.sources.gather`.
         downsample: side of the blocks that become one voxel (2D images: pixel) by majority vote.
         holdout: share to hold out; see `dsdcli.data.split.split`.
@@ -73,35 +70,37 @@ def ingest(
         dtype: type of raw files.
         offset: bytes before the voxels of raw files.
         endian: their byte order, "little" or "big".
-        argv: the command, for the record.
 
     Raises:
         UsageError: options that are wrong or contradict the data, or an output that may not be written.
         DataError: sources that cannot be used.
         DsdError: the system could not write.
     """
+    files = [str(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
+    named = _pairs(phases)
+    voxel = parse_voxel_size(voxel_size) if isinstance(voxel_size, str) else voxel_size
     if axes is not None:
         axes = check_axes(axes)
     if downsample < 1:
-        raise UsageError(f"--downsample {downsample} must be at least 1")
-    path, notes = _output(sources, out)
-    gathered = gather(sources, axes, voxel, shape, dtype, offset, endian)
+        raise UsageError(f"`downsample={downsample}` must be at least 1")
+    path, notes = _output(files, None if out is None else Path(out))
+    gathered = gather(files, axes, voxel, shape, dtype, offset, endian)
     voxels: dict[int, int] = {}
     for image in gathered.images:
         for label, count in count_labels(image.array).items():
             voxels[label] = voxels.get(label, 0) + count
     try:
-        phases, index_of, warnings = choose_phases(voxels, named, pore)
+        chosen, index_of, warnings = choose_phases(voxels, named, pore)
     except DataError as error:
-        raise DataError(f"{', '.join(sources[:3])}{', ...' if len(sources) > 3 else ''}: {error}") from error
+        raise DataError(f"{', '.join(files[:3])}{', ...' if len(files) > 3 else ''}: {error}") from error
     total = sum(voxels.values())
     labels = tuple(
-        LabelCount(label, phases[index_of[label]].name, count, count / total) for label, count in sorted(voxels.items())
+        LabelCount(label, chosen[index_of[label]].name, count, count / total) for label, count in sorted(voxels.items())
     )
     if not named and len(labels) > 2:
         warnings += [
             f"label {found.label} fills only {found.fraction:.2g} of the image: if it is a stray value left by "
-            "compression or interpolation, merge it with --phase NAME=LABEL"
+            "compression or interpolation, merge it with `phases={'NAME': LABEL}`"
             for found in labels
             if found.fraction < _RARE
         ]
@@ -110,23 +109,17 @@ def ingest(
     size = gathered.voxel
     dataset = Dataset(
         path=path,
-        phases=phases,
+        phases=chosen,
         voxel_size=size.value * downsample if size else None,
         voxel_unit=size.unit if size else None,
         slice_axes=gathered.slice_axes,
         downsample=downsample,
         provenance={
-            "sources": [{"name": source, "sha256": digest_of(source)} for source in sources],
-            "labels": {phase.name: [found.label for found in labels if found.name == phase.name] for phase in phases},
+            "sources": [{"name": source, "sha256": digest_of(source)} for source in files],
+            "labels": {phase.name: [found.label for found in labels if found.name == phase.name] for phase in chosen},
             "voxel_size_source": size.source if size else None,
             "holdout": holdout,
-            "argv": list(argv),
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "versions": {
-                "dsdcli": __version__,
-                "python": platform.python_version(),
-                **{package: version(package) for package in ("numpy", "h5py", "tifffile")},
-            },
+            **provenance(),
         },
         train=train,
         heldout=heldout,
@@ -134,6 +127,13 @@ def ingest(
     warnings += [*gathered.warnings, *_check_split(dataset)]
     dataset.write(path)
     return Ingested(dataset, labels, tuple(notes) + gathered.notes, tuple(warnings))
+
+
+def _pairs(phases: Mapping[str, int | Sequence[int]] | Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """(name, label) pairs."""
+    if not isinstance(phases, Mapping):
+        return list(phases)
+    return [(name, n) for name, labels in phases.items() for n in ([labels] if isinstance(labels, int) else labels)]
 
 
 def _output(sources: Sequence[str], out: Path | None) -> tuple[Path, list[str]]:
@@ -144,13 +144,13 @@ def _output(sources: Sequence[str], out: Path | None) -> tuple[Path, list[str]]:
         stem = files[0].name if files[0].is_dir() else files[0].stem.removesuffix(".ome")
         out = Path(f"{stem}.dsd.h5")
         if out.exists() and not _same_sources(out, files):
-            raise UsageError(f"{out} exists and was not made from the same source; choose another name with -o")
+            raise UsageError(f"{out} exists and was not made from the same source; choose another `out`")
     elif not out.name.endswith((".h5", ".hdf5")):
-        raise UsageError(f"-o {out}: a dataset is an HDF5 file; let its name end in .dsd.h5")
+        raise UsageError(f"`out={out}`: a dataset is an HDF5 file; let its name end in .dsd.h5")
     elif not out.name.endswith(".dsd.h5"):
         notes.append(f"{out} does not end in .dsd.h5, so the other commands will not find it by themselves")
     if out.resolve() in files:
-        raise UsageError(f"-o {out} is also a source and would be overwritten; choose another name")
+        raise UsageError(f"`out={out}` is also a source and would be overwritten; choose another name")
     require_folder(out)
     return out, notes
 
@@ -167,8 +167,8 @@ def _coarsen(image: LabelledImage, index_of: dict[int, int], factor: int) -> Lab
     indices = to_indices(image.array, index_of)
     axes = tuple(range(indices.ndim)) if image.axes != "TYX" else (1, 2)
     if min(indices.shape[axis] for axis in axes) < factor:
-        sides = "x".join(map(str, indices.shape))
-        raise UsageError(f"--downsample {factor} leaves nothing of an image of {sides}; use a smaller factor")
+        size = sides(indices.shape)
+        raise UsageError(f"`downsample={factor}` leaves nothing of an image of {size}; use a smaller factor")
     return LabelledImage(majority(indices, factor, axes), image.axes)
 
 
@@ -181,8 +181,8 @@ def _check_split(dataset: Dataset) -> list[str]:
     train = dataset.counts("train")
     if (train > 0).sum() < 2:
         raise DataError(
-            "the training part holds one phase only, so there is nothing to learn; use another --holdout or a smaller "
-            "--downsample"
+            "the training part holds one phase only, so there is nothing to learn; use another `holdout` or a smaller "
+            "`downsample`"
         )
     if not dataset.heldout:
         return ["nothing is held out, so samples can only be judged by what the network has seen"]

@@ -1,105 +1,170 @@
-"""An in-painting job: fillings of a hole with exact counts, and not one voxel changed outside."""
+"""In-painting: fillings of holes with exact counts, and not one voxel changed outside."""
 
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dsdcli.data.scan import Scan
+from dsdcli.data.scan import Labels, Scan, box_mask, disk_mask, parse_plane, read_mask, read_scan
 from dsdcli.device import free_memory
 from dsdcli.errors import UsageError
-from dsdcli.pipeline.generate import Job, Written, audit_record, decoding_record, write_all
+from dsdcli.pipeline.audit import audit_record, decoding_record
+from dsdcli.pipeline.job import choose_sampler, merge_porosity, pick_seed
+from dsdcli.pipeline.model import LoadedModel
+from dsdcli.pipeline.output import Fillings
+from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.hole import Hole
-from dsdcli.process.lattice import Boundary
+from dsdcli.process.lattice import as_boundary
 from dsdcli.sampling.blocks import fitting_batch
-from dsdcli.sampling.generate import generate
-from dsdcli.sampling.windows import Window, windows
-from dsdcli.view.sheet import write_filling_sheet
+from dsdcli.sampling.counts import resolve_counts
+from dsdcli.sampling.generate import generate as draw
+from dsdcli.sampling.hole_counts import drawn, kept, shared
+from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.windows import windows
 
-SHEET_FILLINGS = 30
 
+def inpaint(
+    model: LoadedModel,
+    image: Labels | str | Path,
+    n: int = 16,
+    *,
+    masks: Sequence[np.ndarray | str | Path] = (),
+    boxes: Sequence[Sequence[tuple[int, int]]] = (),
+    disks: Sequence[Sequence[float]] = (),
+    unknown: int | None = None,
+    keep: bool = False,
+    porosity: float | None = None,
+    fractions: Mapping[str, float] | None = None,
+    counts: Mapping[str, int] | None = None,
+    phases: Mapping[str, int] | Sequence[tuple[str, int]] = (),
+    plane: str | int | None = None,
+    boundary: str = "noflux",
+    sampler: str | Sampler = "trapezoidal",
+    steps: int | None = None,
+    eta: float | None = None,
+    seed: int | None = None,
+    note: Note = silent,
+    progress: Progress = unseen,
+) -> Fillings:
+    """Fill holes in an image with exactly the requested voxels of each phase; nothing outside them is changed.
 
-def make_hole(mask: np.ndarray, boundary: Boundary) -> Hole:
-    """The hole that a mask makes in an image.
+    Masks, boxes and disks add up. Holes that do not touch conserve their own counts; a requested total is shared among
+    them in proportion to their sizes. Unknown voxels are filled by default with counts drawn from known places of the
+    image whose surroundings resemble those of the hole.
+
+    Args:
+        image: file, or array of labels.
+        n: number of fillings.
+        masks: files or arrays of the image's shape: voxels that are not 0 are filled.
+        boxes: [low, high) along each axis.
+        disks: a centre, then a radius; a ball in 3D.
+        unknown: fill the voxels with this label, which is that of no phase.
+        keep: fill each hole with the counts that the image has there; the default, unless ``unknown``.
+        porosity, fractions, counts: as for `dsdcli.pipeline.generate.stream`, in all holes together.
+        phases: label of a phase of the model in this image; by default those of the model.
+        plane: of a volume, for a 2D model: 120 or "z:120", "y:120", "x:120".
+        boundary: walls of the image itself.
+        sampler, steps, eta, seed, note, progress: as for `dsdcli.pipeline.generate.stream`.
 
     Raises:
-        UsageError: the mask is empty, or leaves nothing outside.
+        UsageError: a request that cannot be met, or nothing to fill.
+        DataError: an image that cannot be used.
     """
+    wanted, counts = merge_porosity(porosity, fractions), dict(counts or {})
+    if keep and (wanted or counts):
+        raise UsageError("`keep=True` takes the counts from the image; leave out `porosity`, `fractions` and `counts`")
+    if keep and unknown is not None:
+        raise UsageError("`keep=True` cannot know what lies under `unknown` voxels; give `fractions` or `counts`")
+    if not (len(masks) or len(boxes) or len(disks) or unknown is not None):
+        raise UsageError("nothing says what to fill; give `masks`, `boxes`, `disks` or `unknown`")
+    config, at, seed = model.config, None if plane is None else parse_plane(plane), pick_seed(seed)
+    chosen = choose_sampler(sampler, steps=steps, eta=eta)
+    named = list(phases.items()) if isinstance(phases, Mapping) else phases
+    scan = read_scan(image, config.phases, config.ndim, named, at, unknown)
+    shape = scan.image.shape
+    found = [read_mask(mask, shape, at) for mask in masks]
+    found += [box_mask(box, shape) for box in boxes] + [disk_mask(disk, shape) for disk in disks]
+    hole = _hole(np.logical_or.reduce([scan.unknown, *found]), boundary)
+    parts, number = hole.parts, len(config.phases)
+    if wanted or counts:
+        whole = resolve_counts(config.phases, int(hole.mask.sum()), wanted, counts, config.fractions)
+        totals = np.tile(shared(whole, parts), (n, 1, 1))
+    elif unknown is not None:
+        totals = drawn(scan.image, scan.unknown | hole.mask, parts, number, n, seed)
+        note("counts drawn from known places with like surroundings (see `fractions`, `counts`)")
+    else:
+        totals = np.tile(kept(scan.image, parts, number), (n, 1, 1))
+    return _fill(model, scan, hole, totals, chosen, seed, progress)
+
+
+def _hole(mask: np.ndarray, boundary: str) -> Hole:
     if not mask.any():
         raise UsageError("the mask is empty: nothing is to be filled; mark the voxels to fill by non-zero values")
     if mask.all():
         raise UsageError("the mask covers the whole image, so nothing of it is left to fit; use dsd generate instead")
-    return Hole(mask.shape, boundary, mask=mask)
+    return Hole(mask.shape, as_boundary(boundary), mask=mask)
 
 
-def make_windows(job: Job) -> list[Window]:
-    """Windows around the parts of the job's hole; they show as much beyond it as half a training crop."""
-    config = job.model.config
-    return windows(job.lattice, max(config.size) // 2, config.architecture.multiple)
+def _fill(
+    model: LoadedModel,
+    scan: Scan,
+    hole: Hole,
+    totals: np.ndarray,
+    sampler: Sampler,
+    seed: int,
+    progress: Progress,
+) -> Fillings:
+    """Fill, window by window, and check every voxel.
 
-
-def run_inpaint(
-    job: Job, scan: Scan, totals: np.ndarray, out: Path, argv: list[str], on_progress: Callable[[float], None]
-) -> Written:
-    """Fill, check every voxel, and write fillings, sheet and audit record; nothing is written before all is done.
+    Windows around the parts of the hole show as much beyond it as half a training crop.
 
     Args:
-        job: its lattice is the hole in the image.
         totals: voxels of each phase in each part of the hole, int64 (n, R, K).
-        on_progress: is told the share that is done, 0 to 1.
-
-    Raises:
-        DsdError: a file could not be written.
     """
-    hole, names = job.lattice, [phase.name for phase in scan.phases]
+    config, names = model.config, [phase.name for phase in scan.phases]
     stack = np.repeat(scan.image[None], len(totals), axis=0)
     decoding: list[list[dict[str, float]]] = [[] for _ in totals]
     began = time.monotonic()
-    around = make_windows(job)
-    device = next(job.model.parameters()).device
+    around = windows(hole, max(config.size) // 2, config.architecture.multiple)
     work = np.cumsum([0, *(window.hole.sites for window in around)])
+    progress(0, 100, "")
     for number, window in enumerate(around):
         # Each window has a seed of its own, so that equal holes in equal surroundings are not filled alike.
-        seed = int(np.random.SeedSequence([job.seed, number]).generate_state(1)[0])
+        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         wanted, surroundings = totals[:, window.parts - 1], scan.image[window.index]
-        batch = min(job.batch, fitting_batch(job.model.config, window.hole, device, free_memory(device)))
-        for state in generate(job.model, wanted, window.hole, job.settings, seed, batch, surroundings):
+        batch = min(len(totals), fitting_batch(config, window.hole, model.device, free_memory(model.device)))
+        for state in draw(model.network, wanted, window.hole, sampler, own, batch, surroundings):
             for index, decoded in state.finished:
                 stack[index][window.index] = decoded.image
                 decoding[index].append(decoding_record(decoded))
-            share = state.evaluations / state.total
-            on_progress((work[number] + share * (work[number + 1] - work[number])) / work[-1])
+            share = state.evaluations / state.total if state.total else float(bool(state.finished))
+            progress(100 * float((work[number] + share * (work[number + 1] - work[number])) / work[-1]), 100, "")
     seconds = time.monotonic() - began
-    samples = []
-    for image, wanted, how in zip(stack, totals, decoding, strict=True):
-        achieved = [np.bincount(image[hole.parts == r], minlength=len(names)) for r in range(1, len(wanted) + 1)]
-        if not np.array_equal(achieved, wanted) or not np.array_equal(image[~hole.mask], scan.image[~hole.mask]):
-            raise AssertionError("a filling missed its counts or changed a voxel outside the hole")
-        samples.append(
-            {
-                "requested": dict(zip(names, wanted.sum(0).tolist(), strict=True)),
-                "achieved": dict(zip(names, np.sum(achieved, axis=0).tolist(), strict=True)),
-                "holes": [dict(zip(names, row.tolist(), strict=True)) for row in achieved],
-                "decoding": how,
-            }
-        )
+    samples = [
+        _checked(image, scan.image, hole, wanted, names) | {"decoding": how}
+        for image, wanted, how in zip(stack, totals, decoding, strict=True)
+    ]
     about: dict[str, Any] = {
         "filled_voxels": int(hole.mask.sum()),
         "holes": int(hole.parts.max()),
         "windows": [list(window.hole.shape) for window in around],
     }
-    phases = scan.phases
-    audit = audit_record(job, out, argv, seconds, phases, scan.voxel_size, scan.voxel_unit, samples, **about)
-    draw = partial(
-        write_filling_sheet,
-        original=scan.image,
-        mask=hole.mask,
-        unknown=scan.unknown,
-        fillings=stack,
-        phases=phases,
-        shown=SHEET_FILLINGS,
-    )
-    return write_all(out, stack, phases, audit, draw)
+    of = scan.phases, scan.voxel_size, scan.voxel_unit
+    audit = audit_record(model, hole, sampler, seed, seconds, *of, samples, **about)
+    return Fillings(stack, *of, audit, scan.image, hole.mask, scan.unknown)
+
+
+def _checked(
+    image: np.ndarray, original: np.ndarray, hole: Hole, wanted: np.ndarray, names: Sequence[str]
+) -> dict[str, Any]:
+    """What a filling holds, for the audit record; the counts are those wanted, and nothing else is changed."""
+    achieved = [np.bincount(image[hole.parts == r], minlength=len(names)) for r in range(1, len(wanted) + 1)]
+    if not np.array_equal(achieved, wanted) or not np.array_equal(image[~hole.mask], original[~hole.mask]):
+        raise AssertionError("a filling missed its counts or changed a voxel outside the hole")
+    return {
+        "requested": dict(zip(names, wanted.sum(0).tolist(), strict=True)),
+        "achieved": dict(zip(names, np.sum(achieved, axis=0).tolist(), strict=True)),
+        "holes": [dict(zip(names, row.tolist(), strict=True)) for row in achieved],
+    }

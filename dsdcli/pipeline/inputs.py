@@ -4,9 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.dataset import FORMAT, Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
+from dsdcli.data.formats import image_files, is_slices
 from dsdcli.data.phases import Phase, choose_phases, count_labels, to_indices
 from dsdcli.data.samples import Samples, read_samples
+from dsdcli.data.sources import gather
+from dsdcli.data.split import split
+from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, DsdError, UsageError
 
 
@@ -29,13 +33,11 @@ def open_real(path: Path, phases: tuple[Phase, ...] | None = None) -> tuple[Data
     """
     if _is_dataset(path):
         return Dataset.open(path), []
-    from dsdcli.data.sources import gather
-    from dsdcli.data.split import split
-
-    gathered = gather([str(path)], None, None, None, None)
+    remarks: list[str] = []
+    gathered = gather([str(path)])
     labels = sorted({label for image in gathered.images for label in count_labels(image.array)})
     if phases and set(labels) <= {phase.label for phase in phases}:
-        index_of, remarks = {phase.label: index for index, phase in enumerate(phases)}, []
+        index_of = {phase.label: index for index, phase in enumerate(phases)}
     else:
         phases, index_of, remarks = choose_phases(labels)
     train, heldout = split(
@@ -80,8 +82,6 @@ def read_stack(path: Path, phases: tuple[Phase, ...], skip_bad: bool) -> tuple[S
         UsageError: there is no such file.
         DataError: unreadable, of several sizes, or with labels of no phase; names the file.
     """
-    from dsdcli.data.formats import image_files, is_slices
-
     if not is_slices(path):
         return read_samples(path, phases), []
     good: list[tuple[Path, Samples]] = []
@@ -92,9 +92,9 @@ def read_stack(path: Path, phases: tuple[Phase, ...], skip_bad: bool) -> tuple[S
         except DsdError as error:
             bad.append(str(error) if str(file) in str(error) else f"{file}: {error}")
     shapes = [samples.stack.shape[1:] for _, samples in good]
-    usual = max(shapes, key=shapes.count, default=None)
+    usual = max(shapes, key=shapes.count, default=())
     bad += [
-        f"{file} is of size {_sides(shape)}, most are of size {_sides(usual)}"
+        f"{file} is of size {sides(shape)}, most are of size {sides(usual)}"
         for (file, _), shape in zip(good, shapes, strict=True)
         if shape != usual
     ]
@@ -103,7 +103,7 @@ def read_stack(path: Path, phases: tuple[Phase, ...], skip_bad: bool) -> tuple[S
         raise DataError(f"the folder {path} holds no image that can be read{': ' + bad[0] if bad else ''}")
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise DataError(f"{bad[0]}{more}; mend or remove it, or leave such images out with --skip-bad")
+        raise DataError(f"{bad[0]}{more}; mend or remove it, or leave such images out with `skip_bad=True`")
     first = good[0][1]
     stack = np.concatenate([samples.stack for _, samples in good])
     return Samples(stack, first.phases, first.voxel_size, first.voxel_unit, first.audit), bad
@@ -112,15 +112,5 @@ def read_stack(path: Path, phases: tuple[Phase, ...], skip_bad: bool) -> tuple[S
 def _is_dataset(path: Path) -> bool:
     if not path.exists():
         raise UsageError(f"there is no file {path} to compare with; make a dataset with: dsd ingest IMAGE")
-    if path.is_dir():
-        return False
-    from dsdcli.data.formats.hdf5 import about_hdf5
-
-    try:
-        return about_hdf5(path)["format"] == FORMAT
-    except DataError:
-        return path.name.endswith(".dsd.h5")  # damaged: let the reader of datasets say so
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+    # A damaged file of that name is one as well: the reader of datasets says what is wrong with it.
+    return path.is_file() and (is_dataset(path) or path.name.endswith(".dsd.h5"))

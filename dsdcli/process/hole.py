@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,7 +117,7 @@ class Hole(Lattice):
         )
 
     @cached_property
-    def _adjacency(self):
+    def _adjacency(self) -> Any:
         """Sparse (n, n) matrix of the open bonds between the n sites of the hole, in row-major order."""
         from scipy.sparse import coo_array
 
@@ -132,7 +133,7 @@ class Hole(Lattice):
         return coo_array((np.ones(len(ends[0])), ends), shape=(int(self.mask.sum()),) * 2).tocsr()
 
     @cached_property
-    def laplacian(self):
+    def laplacian(self) -> Any:
         """Graph Laplacian of the n sites, degrees on the diagonal: sparse (n, n), float64."""
         from scipy.sparse.csgraph import laplacian
 

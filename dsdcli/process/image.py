@@ -2,6 +2,7 @@
 the wanted totals."""
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ def decode(
     clean: np.ndarray,
     occupied: np.ndarray,
     totals: np.ndarray,
-    background: int,
+    carried: Sequence[int],
     lattice: Lattice,
     around: np.ndarray | None = None,
 ) -> Decoded:
@@ -55,9 +56,9 @@ def decode(
 
     Args:
         clean: probability of every phase and site, float64 (K, *L).
-        occupied: walking particles n(x, c) of the carried phases (C, *L), C = K - 1.
+        occupied: walking particles n(x, c) of the carried phases (C, *L).
         totals: voxels of every phase in every part of the lattice (R, K).
-        background: index of the phase that is not carried.
+        carried: index of the phase of each channel of ``occupied``.
         around: phase indices (*L) of which all that lies outside the hole is kept.
     """
     image = np.zeros(lattice.shape, np.uint8) if around is None else around.astype(np.uint8)
@@ -69,7 +70,7 @@ def decode(
         forced += int((chosen != score.argmax(0)).sum())
     inside = lattice.parts > 0
     far = 0
-    for channel, phase in zip(occupied, np.delete(np.arange(len(clean)), background), strict=True):
+    for channel, phase in zip(occupied, carried, strict=True):
         far += int((inside & (image == phase) & ~_with_neighbours(channel > 0, lattice)).sum())
     particles = max(1, int(occupied.sum()))
     overlap = int(np.maximum(occupied.sum(0) - 1, 0).sum()) / particles
@@ -120,12 +121,12 @@ def assign(score: np.ndarray, totals: np.ndarray) -> np.ndarray:
             for (a, b), cost in edge.items():
                 if loss[a] + cost < loss[b] - 1e-15:
                     loss[b], before[b] = loss[a] + cost, a
-        last = min(np.flatnonzero(surplus < 0), key=lambda p: loss[p])
+        last = int(min(np.flatnonzero(surplus < 0), key=lambda p: loss[p]))
         surplus[last] += 1
         moves = []
         while before[last] >= 0:
             moves.append((before[last], last))
-            last = before[last]
+            last = int(before[last])
         surplus[last] -= 1
         for a, b in moves:
             site = heapq.heappop(queues[a, b])[1]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ def smoother(dose: torch.Tensor, lattice: Lattice) -> Callable[[torch.Tensor], t
     if not isinstance(lattice, Hole):
         kernels = {side: axis_kernel(side, lattice.boundary, dose) for side in set(lattice.shape)}
         return partial(_along_axes, [kernels[side] for side in lattice.shape])
-    regions = []
+    regions: list[tuple[Any, Callable[[torch.Tensor], torch.Tensor]]] = []
     for piece in lattice.pieces:
         if piece.box is not None:
             low, sides = piece.box
@@ -97,7 +98,7 @@ def _on_graph(dose: torch.Tensor, hole: Hole, field: torch.Tensor) -> torch.Tens
     return walked.unflatten(1, field.shape[:-1]).movedim(0, -1).to(field)
 
 
-def _exponential(laplacian, largest_degree: int, dose: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _exponential(laplacian: Any, largest_degree: int, dose: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """exp(-s L) of every column (n, m) at its dose (m,), by Chebyshev polynomials.
 
     The spectrum of L lies between 0 and twice the largest degree D, and exp(-s D (1 + x)) has the coefficients

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,17 @@ import torch
 from dsdcli.errors import UsageError
 
 Boundary = Literal["noflux", "periodic"]
+
+
+def as_boundary(text: str) -> Boundary:
+    """The kind of wall that a word names.
+
+    Raises:
+        UsageError: none.
+    """
+    if text in get_args(Boundary):
+        return cast("Boundary", text)
+    raise UsageError(f"unknown boundary '{text}': use noflux or periodic")
 
 
 @dataclass(frozen=True)
@@ -29,8 +40,7 @@ class Lattice:
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1:
             raise UsageError(f"a lattice needs sides of at least 1 site, not {self.shape}")
-        if self.boundary not in ("noflux", "periodic"):
-            raise UsageError(f"unknown boundary '{self.boundary}': use noflux or periodic")
+        as_boundary(self.boundary)
 
     @property
     def ndim(self) -> int:

@@ -1,10 +1,12 @@
 """How many images at a time: blocks, which decide how the network rounds, and batches, which only take memory."""
 
+from dataclasses import dataclass
+
 import torch
 
 from dsdcli.network.config import ModelConfig
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.trapezoidal import Fields
+from dsdcli.sampling.rates import Rates
 
 # Sites that the network takes at a time. Convolutions of another batch size may round differently, and one rounding
 # changes a random walk for good; so the batch size of the network depends on the lattice and the device alone.
@@ -25,29 +27,31 @@ def block_images(lattice: Lattice, device: torch.device) -> int:
     return max(1, BLOCK_SITES[device.type] // max(lattice.sites, SMALLEST_LATTICE))
 
 
-def in_blocks(function: Fields, first: int) -> Fields:
-    """``function`` (counts, dose, lattice), called on a fixed number of images at a time, filled up with empty ones.
+@dataclass(frozen=True, eq=False)
+class InBlocks:
+    """The same rates, asked for a fixed number of images at a time, filled up with empty ones.
 
     Sample i of a job always takes the same place in its block, since on odd lattices the place decides the rounding too
     (vector instructions treat the ends of arrays otherwise).
 
-    Args:
+    Attributes:
         first: index in the job of the first of the images.
     """
 
+    rates: Rates
+    first: int
+
     @torch.inference_mode()
-    def blockwise(counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    def __call__(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         block = block_images(lattice, counts.device)
-        before = first % block
+        before = self.first % block
         end = before + len(counts)
         after = -end % block
         empty = counts.new_zeros(1, *counts.shape[1:])
         filled = torch.cat([empty.expand(before, *counts.shape[1:]), counts, empty.expand(after, *counts.shape[1:])])
         doses = torch.cat([dose[:1].expand(before), dose, dose[:1].expand(after)])
-        parts = [function(c, d, lattice) for c, d in zip(filled.split(block), doses.split(block), strict=True)]
+        parts = [self.rates(c, d, lattice) for c, d in zip(filled.split(block), doses.split(block), strict=True)]
         return torch.cat(parts)[before:end]
-
-    return blockwise
 
 
 def peak_bytes(config: ModelConfig, lattice: Lattice, device: torch.device, batch: int) -> int:

@@ -1,6 +1,6 @@
 """Whole-image generation: seeds and counts in, segmented images out, batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,9 @@ from dsdcli.process.image import Decoded, decode, one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, scatter
-from dsdcli.sampling.blocks import in_blocks
-from dsdcli.sampling.tau_leaping import TauLeaping, cfl
-from dsdcli.sampling.trapezoidal import Fields, Trapezoidal, reverse
+from dsdcli.sampling.blocks import InBlocks
+from dsdcli.sampling.rates import Freezing
+from dsdcli.sampling.sampler import Sampler
 
 # Where the walk back of whole images starts, relative to the largest dose of the training: waves of a crop's length are
 # drawn from the material's integral range, so that the network need not tell them from noise (method.md, section 6).
@@ -43,22 +43,28 @@ def generate(
     model: UndoNet,
     totals: np.ndarray,
     lattice: Lattice,
-    settings: Trapezoidal | TauLeaping,
+    sampler: Sampler,
     seed: int,
     batch: int,
     around: np.ndarray | None = None,
+    indices: range | None = None,
 ) -> Iterator[Progress]:
     """Draw one image for every row of ``totals``, with exactly these voxels of each phase.
 
-    Image i depends on (seed, i) and on its totals, not on ``batch``. In a hole everything else is frozen.
+    Image i depends on (seed, i) and on its totals, not on ``batch`` nor on the range it is drawn in, so that parts of a
+    job make up the whole. In a hole everything else is frozen.
 
     Args:
         model: on the device to compute on.
         totals: int64 (n, K), or (n, R, K) for each of the R parts of a hole; every row sums to the sites of its part.
         lattice: all of it, or the `Hole` to fill.
         around: phase indices (*L) of the image that has the hole.
+        indices: of the images in the job, one after another, one for each row of ``totals``; by default from 0 on.
     """
     config = model.config
+    indices = range(len(totals)) if indices is None else indices
+    if len(indices) != len(totals) or indices.step != 1:
+        raise ValueError(f"{indices} does not number the {len(totals)} rows of the totals one by one")
     device = next(model.parameters()).device
     spectrum = torch.tensor(config.integral_range, dtype=torch.float64)
     frozen = torch.zeros(model.phases, *lattice.shape, dtype=torch.int64, device=device)
@@ -66,40 +72,38 @@ def generate(
     if around is not None:
         frozen += one_hot(torch.from_numpy(around)[None], config.carried)[0].to(device) & ~lattice.walkable(device)
         start = min(config.dose_max, lattice.mixing_dose())
-    start = max(start, settings.dose_end)
+    start = max(start, sampler.dose_end)
     totals = totals.reshape(len(totals), -1, len(config.phases))
     parts = torch.from_numpy(lattice.parts).to(device)
-    batches = [range(i, min(i + batch, len(totals))) for i in range(0, len(totals), batch)]
-    done, total = 0, settings.evaluations and settings.evaluations * len(batches)
-    walk_back = cfl if isinstance(settings, TauLeaping) else reverse
-    for indices in batches:
-        wanted = totals[indices.start : indices.stop]
-        undo, clean = (_with(frozen, in_blocks(head, indices.start)) for head in (model.undo, model.clean))
-        generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in indices]
+    batches = [indices[i : i + batch] for i in range(0, len(indices), batch)]
+    done, total = 0, sampler.evaluations and sampler.evaluations * len(batches)
+    for members in batches:
+        wanted = totals[members.start - indices.start : members.stop - indices.start]
+        undo, clean = (Freezing(InBlocks(head, members.start), frozen) for head in (model.undo, model.clean))
+        generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in members]
         counts = torch.from_numpy(wanted[..., config.carried]).to(device)  # (B, R, C)
         waves = slow_waves(counts.sum(1) / (parts > 0).sum(), spectrum, start, lattice, generators)
         walkers = Particles.join(
             [scatter(counts[:, r], lattice, generators, waves * (parts == r + 1)) for r in range(counts.shape[1])],
             model.phases,
         )
-        for state in walk_back(walkers, model.phases, undo, lattice, start, settings, generators):
+        for state in sampler.walk(walkers, model.phases, undo, lattice, start, generators):
             walkers = state
             done += 1
             yield Progress(done, total)
-        occupied = walkers.occupancy(lattice, len(indices), model.phases)
-        dose = torch.full((len(indices),), settings.dose_end, dtype=torch.float64, device=device)
+        occupied = walkers.occupancy(lattice, len(members), model.phases)
+        dose = torch.full((len(members),), sampler.dose_end, dtype=torch.float64, device=device)
         probability = clean(occupied, dose, lattice)  # (B, K, *L)
         ties = [torch.rand(p.shape, generator=g, device=device) for p, g in zip(probability, generators, strict=True)]
-        probability = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
-        occupied = occupied.cpu().numpy()
+        scores = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
+        held = occupied.cpu().numpy()
         images = tuple(
-            (i, decode(probability[j], occupied[j], wanted[j], config.background, lattice, around))
-            for j, i in enumerate(indices)
+            (i, decode(scores[j], held[j], wanted[j], config.carried, lattice, around)) for j, i in enumerate(members)
         )
         done += 1
         yield Progress(done, total, images)
 
 
-def _with(frozen: torch.Tensor, fields: Fields) -> Fields:
-    """The same fields for counts that lack the frozen particles."""
-    return lambda counts, dose, lattice: fields(counts + frozen, dose, lattice)
+def stack_of(states: Iterable[Progress]) -> np.ndarray:
+    """The images of a whole job in order: phase indices uint8 (n, *L)."""
+    return np.stack([decoded.image for state in states for _, decoded in state.finished])

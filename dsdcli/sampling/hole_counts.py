@@ -56,7 +56,7 @@ def drawn(image: np.ndarray, unknown: np.ndarray, parts: np.ndarray, phases: int
         if usable.sum() < FEWEST:
             raise DataError(
                 f"the image has {int(usable.sum())} known places for a hole of {len(where)} voxels, too few to draw "
-                "its counts from; say what to put in by --fraction or --counts"
+                "its counts from; say what to put in by `fractions` or `counts`"
             )
         order = np.argsort(np.where(usable, apart, np.inf), axis=None, kind="stable")
         pool = order[: max(FEWEST, int(NEAREST * usable.sum()))]

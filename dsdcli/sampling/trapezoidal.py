@@ -1,10 +1,10 @@
-"""The reverse walk: particles leap down a grid of doses at the rates a network (or an oracle) gives."""
+"""The sampler to use: particles leap down a grid of doses at the rates a network (or an oracle) gives."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 
@@ -12,18 +12,12 @@ from dsdcli.errors import UsageError
 from dsdcli.process.dose import dose_grid
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles, leap
-
-
-class Fields(Protocol):
-    """Anything that gives fields (B, ..., *L) for counts (B, C, *L) at doses (B,), such as undo counts, which are 0
-    towards a wall."""
-
-    def __call__(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor: ...
+from dsdcli.sampling.rates import Rates, at_particles
 
 
 @dataclass(frozen=True)
 class Trapezoidal:
-    """How the reverse walk is discretised.
+    """Long leaps, corrected half-way.
 
     Attributes:
         steps: leaps, of two network evaluations each; the decoding adds one more.
@@ -52,50 +46,38 @@ class Trapezoidal:
         if not self.dose_end > 0:
             raise UsageError(f"the final dose must be positive, not {self.dose_end}")
 
+    def walk(
+        self,
+        particles: Particles,
+        phases: int,
+        rates: Rates,
+        lattice: Lattice,
+        dose: float,
+        generators: Sequence[torch.Generator],
+    ) -> Iterator[Particles]:
+        """As `dsdcli.sampling.sampler.Sampler.walk`.
 
-def reverse(
-    particles: Particles,
-    phases: int,
-    undo: Fields,
-    lattice: Lattice,
-    dose_max: float,
-    settings: Trapezoidal,
-    generators: Sequence[torch.Generator],
-) -> Iterator[Particles]:
-    """Walk the particles back from ``dose_max`` to ``settings.dose_end``; yields them after every network evaluation.
+        With undo counts h frozen between two doses, the mean number of hops is h log(s / s') per direction, since h is
+        nearly constant in log s (method.md, section 6). The net flux relu(h - s) directs them; eta keeps a share of the
+        balanced rest min(h, s), which is in detailed balance, so that every eta has the same marginals when h is exact.
 
-    With undo counts h frozen between two doses, the mean number of hops is h log(s / s') per direction, since h is
-    nearly constant in log s (method.md, section 6). The net flux relu(h - s) directs them; eta keeps a share of the
-    balanced rest min(h, s), which is in detailed balance, so that every eta has the same marginals when h is exact.
+        A leap has two stages, half of its log-dose each. The second is driven by twice the flux found there less that
+        of the first: the theta-trapezoidal rule with theta = 1/2, which makes up for the structure having moved
+        meanwhile.
+        """
 
-    A leap has two stages, half of its log-dose each. The second is driven by twice the flux found there less that of
-    the first: the theta-trapezoidal rule with theta = 1/2, which makes up for the structure having moved meanwhile.
+        def means(s: float, span: float) -> tuple[torch.Tensor, torch.Tensor | None]:
+            """Mean numbers of directed and undirected hops over a span of log-dose, (P, 2d) each; None: no such."""
+            counts = particles.occupancy(lattice, len(generators), phases)
+            h = rates(counts, torch.full((len(generators),), s, dtype=torch.float64, device=counts.device), lattice)
+            h = at_particles(h, particles, lattice)
+            return torch.relu(h - s) * span, self.eta * span * h.clamp_max(s) if self.eta else None
 
-    Args:
-        phases: number C of carried phases.
-        generators: one per image.
-    """
-
-    def means(s: float, span: float) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Mean numbers of directed and undirected hops over a span of log-dose, (P, 2d) each; None for no such hops."""
-        counts = particles.occupancy(lattice, len(generators), phases)
-        h = undo(counts, torch.full((len(generators),), s, dtype=torch.float64, device=counts.device), lattice)
-        h = at_particles(h, particles, lattice)
-        return torch.relu(h - s) * span, settings.eta * span * h.clamp_max(s) if settings.eta else None
-
-    for now, then in pairwise(dose_grid(settings.steps, dose_max, settings.dose_end, settings.rho)):
-        half = math.log(now / then) / 2
-        first, shuffle = means(now, half)
-        particles = leap(particles, first, shuffle, lattice, generators)
-        yield particles
-        second, shuffle = means(math.sqrt(now * then), half)
-        particles = leap(particles, torch.relu(2 * second - first), shuffle, lattice, generators)
-        yield particles
-
-
-def at_particles(field: torch.Tensor, particles: Particles, lattice: Lattice) -> torch.Tensor:
-    """Values (P, V) of a field (B, C, V, *L) at every particle's image, phase and site."""
-    values = field.shape[2]
-    channel = (particles.image * field.shape[1] + particles.phase) * values
-    index = (channel[:, None] + torch.arange(values, device=field.device)) * lattice.sites
-    return torch.take(field, index + lattice.ravel(particles.site)[:, None])
+        for now, then in pairwise(dose_grid(self.steps, dose, self.dose_end, self.rho)):
+            half = math.log(now / then) / 2
+            first, shuffle = means(now, half)
+            particles = leap(particles, first, shuffle, lattice, generators)
+            yield particles
+            second, shuffle = means(math.sqrt(now * then), half)
+            particles = leap(particles, torch.relu(2 * second - first), shuffle, lattice, generators)
+            yield particles

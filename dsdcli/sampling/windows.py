@@ -36,7 +36,7 @@ def windows(whole: Hole, margin: int, multiple: int) -> list[Window]:
     shape, ring = whole.shape, whole.boundary == "periodic"
     origin = [0] * whole.ndim
     if ring:
-        gaps = [_widest_gap(whole.mask.any(_others(whole.ndim, axis))) for axis in range(whole.ndim)]
+        gaps = [_widest_gap(np.asarray(whole.mask.any(_others(whole.ndim, axis)))) for axis in range(whole.ndim)]
         if min(length for _, length in gaps) < 2 * margin:
             mesh = np.ix_(*(np.arange(n) for n in shape))
             return [Window(mesh, whole, np.arange(1, whole.parts.max() + 1))]

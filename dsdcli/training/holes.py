@@ -1,5 +1,7 @@
 """Random holes to train in-painting on: boxes, and free-form ones whose walk is exact."""
 
+from typing import Literal
+
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter, label
 
@@ -20,7 +22,7 @@ def random_boxes(lattice: Lattice, rng: np.random.Generator) -> Hole:
     mask = np.zeros(lattice.shape, bool)
     wanted = int(rng.choice(BOXES))
     longest = [max(min(2, n), round(n * wanted ** (-0.5 / lattice.ndim))) for n in lattice.shape]
-    beyond = "wrap" if lattice.boundary == "periodic" else "constant"
+    beyond: Literal["wrap", "constant"] = "wrap" if lattice.boundary == "periodic" else "constant"
     attempts = 0
     while attempts < 2 * wanted or not mask.any():
         attempts += 1
@@ -42,7 +44,7 @@ def random_blobs(lattice: Lattice, rng: np.random.Generator) -> Hole:
     grids = np.meshgrid(*(np.arange(n) - c for n, c in zip(lattice.shape, centre, strict=True)), indexing="ij")
     away = sum(g**2 for g in grids) / longest**2
     height = noise / noise.std() - rng.choice([0.0, 20.0, 60.0]) * away
-    most = max(1, int(SHARE * lattice.sites))
+    most = max(1, min(int(SHARE * lattice.sites), int(MOST_SITES * MOST_PARTS**0.5)))  # more never pass below
     sites = int(rng.integers(min(FEWEST_SITES, most), most + 1))
     while True:
         mask = np.zeros(lattice.sites, bool)

@@ -46,6 +46,7 @@ class Walked:
         ratio: sum of h / s over the particles of a site, float32 (B, C, 2d, *L).
         floor: (B,) what the best prediction leaves of the divergence, float64.
         particles: (B,) number of walking particles.
+        known: voxels of the clean image that the network is told, bool (B, *L).
     """
 
     images: torch.Tensor
@@ -56,6 +57,7 @@ class Walked:
     ratio: torch.Tensor
     floor: torch.Tensor
     particles: torch.Tensor
+    known: torch.Tensor
 
     @classmethod
     def draw(
@@ -65,12 +67,14 @@ class Walked:
         dose: torch.Tensor,
         lattice: Lattice,
         generator: torch.Generator,
+        known: torch.Tensor | None = None,
     ) -> "Walked":
         """Let the particles of the images walk on the lattice, or in the hole that it is; all others are frozen.
 
         Args:
             images: phase indices (B, *L).
             generator: draws the walk, on the device of the images.
+            known: voxels that the network is told, bool (B, *L).
         """
         walkable = lattice.walkable(images.device)
         clean = one_hot(images, carried)  # (B, C, *L)
@@ -94,6 +98,7 @@ class Walked:
             summed.reshape(*counts.shape[:2], lattice.directions, *lattice.shape),
             floor * dose,
             torch.bincount(now.image, minlength=len(images)),
+            torch.zeros_like(images, dtype=torch.bool) if known is None else known,
         )
 
     @classmethod
@@ -112,7 +117,10 @@ def losses(model: UndoNet, walked: Walked) -> Losses:
     """Judge the network on images that have walked: the mean over images, each with the square root of its walking
     particles as weight. By their number alone holes would hardly count; with equal weights they would add most noise.
     """
-    log_hat, logits = model(walked.counts, walked.dose, walked.domains)  # (B, C, 2d, *L), (B, K, *L)
+    told = None
+    if walked.known.any():
+        told = one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None]
+    log_hat, logits = model(walked.counts, walked.dose, walked.domains, told)  # (B, C, 2d, *L), (B, K, *L)
     root = walked.particles.clamp_min(1).float().sqrt()  # (B,)
     weight = 1 / (root * root.sum())
     per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)

@@ -27,6 +27,7 @@ class TrainSettings:
         ema: decay of the averaged weights, the ones that are used.
         precision: arithmetic of the network; bfloat16 means autocast with float32 weights.
         holes: share of the crops that walk in a hole instead of whole, so that one model generates and in-paints.
+        known: share of the whole crops of which some voxels are known, so that the model honours data as well.
         large: share of the steps that take crops two or four times as wide, as many voxels in all, so that the network
             sees sites far from every wall, and surroundings unlike the mean of the image, as in samples larger than
             the crops; only those for which the images and the batch are large enough.
@@ -46,6 +47,7 @@ class TrainSettings:
     warmup: int = 100
     dose_min: float = 0.01
     holes: float = 0.5
+    known: float = 0.25
     large: float = 0.4
     validate_every: int = 500
 

@@ -1,38 +1,41 @@
-"""A run on disk: configuration, manifest, metrics log, checkpoints and sample sheets."""
+"""A run on disk: configuration, manifest, metrics log and checkpoints."""
 
+import itertools
 import json
-import platform
-from dataclasses import asdict
-from datetime import UTC, datetime
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from dsdcli import __version__
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import write_json
-from dsdcli.network.checkpoint import CONFIG, read_config, save_config, save_tensors
+from dsdcli.network.catalogue import CONFIG
+from dsdcli.network.checkpoint import read_config, save_config, save_tensors
 from dsdcli.network.config import ModelConfig, preset
 from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range
-from dsdcli.sampling.generate import generate
-from dsdcli.sampling.trapezoidal import Trapezoidal
+from dsdcli.record import provenance
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.trainer import STATE, Report, Trainer
-from dsdcli.view.sheet import write_sheet
 
 MANIFEST = "train.json"
 LOG = "metrics.jsonl"
-SHEET_IMAGES = 8
 SPECTRUM_CROPS = 2000
+SPECTRUM_VOXELS = 2**23
+KERNEL = {2: 5, 3: 3}  # of the convolutions by dimension: wider ones cost little in 2D
+LENGTH = 64  # voxels that the largest dose mixes at least: smaller crops see it in those that are wider
 
 
 def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
-    """The model that ``settings`` ask for on ``dataset``; the phase of largest volume is the background.
+    """The model that ``settings`` ask for on ``dataset``.
+
+    All phases are carried, but of two the one of smaller volume: a complement is treated worse where others meet
+    (specks, see docs/training.md), and two phases cannot meet elsewhere.
 
     Raises:
         DataError: the training images hold a single phase.
@@ -40,34 +43,25 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
     fractions = dataset.fractions("train")
     if (fractions > 0).sum() < 2:
         raise DataError(f"{dataset.path}: the training images hold a single phase; there is nothing to learn")
-    background = int(fractions.argmax())
-    crops = dataset.crops("train", SPECTRUM_CROPS, settings.size, np.random.default_rng(settings.seed))
-    carried = one_hot(torch.from_numpy(crops), tuple(np.delete(np.arange(len(fractions)), background).tolist()))
+    carried = tuple(range(len(fractions))) if len(fractions) > 2 else (int(fractions.argmin()),)
+    number = min(SPECTRUM_CROPS, max(SPECTRUM_CROPS // 20, SPECTRUM_VOXELS // math.prod(settings.size)))
+    crops = dataset.crops("train", number, settings.size, np.random.default_rng(settings.seed))
+    fields = one_hot(torch.from_numpy(crops), carried)
     return ModelConfig(
         phases=dataset.phases,
-        background=background,
+        carried=carried,
         fractions=tuple(float(f) for f in fractions),
         boundary=settings.boundary,
         size=settings.size,
         dose_min=settings.dose_min,
-        dose_max=Lattice(settings.size, settings.boundary).mixing_dose(),
-        integral_range=tuple(map(tuple, integral_range(carried, settings.boundary).tolist())),
-        architecture=preset(settings.preset),
+        dose_max=Lattice((max(LENGTH, *settings.size),), settings.boundary).mixing_dose(),
+        integral_range=tuple(map(tuple, integral_range(fields, settings.boundary).tolist())),
+        architecture=replace(preset(settings.preset), kernel=KERNEL[len(settings.size)]),
         voxel_size=dataset.voxel_size,
         voxel_unit=dataset.voxel_unit,
         dataset=dataset.path.name,
         dataset_digest=dataset.digest,
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions that decide what a command computes, for manifests and audit records."""
-    return {
-        "dsd": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
 
 
 class Run:
@@ -77,22 +71,15 @@ class Run:
         self.folder = folder
 
     @classmethod
-    def create(
-        cls, out: Path | None, dataset: Dataset, config: ModelConfig, settings: TrainSettings, argv: list[str]
-    ) -> "Run":
+    def create(cls, out: Path | None, dataset: Dataset, config: ModelConfig, settings: TrainSettings) -> "Run":
         """Make the folder (``runs/<dataset>-001`` and up when ``out`` is None) and write its config and manifest.
 
         Raises:
             UsageError: ``out`` exists and is not an empty folder, or its parent does not exist.
         """
-        if out is None:
-            stem = dataset.path.name.split(".")[0]
-            Path("runs").mkdir(exist_ok=True)
-            number = 1
-            while (out := Path("runs") / f"{stem}-{number:03d}").exists():
-                number += 1
+        out = out or _next_folder(dataset)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{out} exists already; go on with it by --resume, or name another folder by --out")
+            raise UsageError(f"{out} exists already; go on with it by `resume=True`, or name another folder by `out`")
         if not out.absolute().parent.is_dir():
             raise UsageError(f"cannot make {out}: the folder {out.absolute().parent} does not exist; create it first")
         out.mkdir(exist_ok=True)
@@ -103,10 +90,8 @@ class Run:
             {
                 "settings": asdict(settings),
                 "dataset": {"path": str(dataset.path.absolute()), "digest": dataset.digest},
-                "argv": argv,
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                **provenance(),
                 "machine": {"threads": torch.get_num_threads(), "gpu": _gpu_name()},
-                "versions": versions(),
             },
         )
         return run
@@ -144,7 +129,8 @@ class Run:
 
     def log(self, report: Report) -> None:
         """Append one line to the metrics log; its ``loss`` is the mean of the last 100 steps."""
-        line = {"step": report.step, "loss": report.mean, "lr": report.lr, "seconds": round(report.seconds, 3)}
+        line: dict[str, float] = {"step": report.step, "loss": report.mean, "lr": report.lr}
+        line["seconds"] = round(report.seconds, 3)
         if report.validation is not None:
             line["validation"] = report.validation
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
@@ -165,17 +151,16 @@ class Run:
         if best:
             save_tensors(self.folder / "best.safetensors", weights)
 
-    def sheet(self, trainer: Trainer) -> Path:
-        """Draw a few samples with the counts of held-out crops, and write them as a PNG sheet."""
-        size, config = trainer.settings.size, trainer.model.config
-        crops = trainer.dataset.crops("heldout", SHEET_IMAGES, size, np.random.default_rng(1))
-        totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
-        job = generate(trainer.average, totals, trainer.lattice, Trapezoidal(steps=8), 0, SHEET_IMAGES)
-        images = [decoded.image for state in job for _, decoded in state.finished]
-        path = self.folder / f"sheet-{trainer.step:06d}.png"
-        titles = ["real"] * len(crops) + ["generated"] * len(crops)
-        write_sheet(path, np.concatenate([crops, np.stack(images)]), config.phases, len(crops), titles)
-        return path
+    def sheet(self, step: int) -> Path:
+        """Where the samples drawn at a step are shown."""
+        return self.folder / f"sheet-{step:06d}.png"
+
+
+def _next_folder(dataset: Dataset) -> Path:
+    """The first of runs/<dataset>-001, -002, ... that is free."""
+    stem = dataset.path.name.split(".")[0]
+    Path("runs").mkdir(exist_ok=True)
+    return next(p for n in itertools.count(1) if not (p := Path("runs") / f"{stem}-{n:03d}").exists())
 
 
 def _gpu_name() -> str | None:

@@ -18,14 +18,17 @@ from dsdcli.network.checkpoint import load_tensors, save_tensors
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
+from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
 from dsdcli.training.holes import Holes
+from dsdcli.training.known import random_known
 from dsdcli.training.loss import Walked, losses
 from dsdcli.training.recipes import TrainSettings
 
 STATE = "state.safetensors"
 VALIDATION_CROPS = 256
-VALIDATION_BLOCK = 32  # walk together, whatever the batch, so that runs can be compared
+VALIDATION_SITES = 2**21  # of all of them at most, but for 32 crops
+VALIDATION_BLOCK = 2**17  # sites that walk together, whatever the batch, so that runs can be compared
 FINAL_LR = 0.02  # of the peak
 WIDE = (2, 4)  # times as wide; the widest without holes, which would be lost in them
 
@@ -69,6 +72,8 @@ class Trainer:
         s, found = self.settings, []
         for factor in WIDE:
             number, shape = s.batch // factor ** len(s.size), tuple(factor * side for side in s.size)
+            if 2 * s.batch >= factor ** len(s.size):
+                number = max(1, number)
             try:
                 self.dataset.crops("train", number, shape, np.random.default_rng(0))
             except DataError:
@@ -166,22 +171,31 @@ class Trainer:
             images = torch.from_numpy(crops[done : done + number]).to(self.device)
             high = max(min(config.dose_max, domain.mixing_dose()), 2 * config.dose_min)
             dose = stratified_log_doses(number, config.dose_min, high, generator)
-            parts.append(Walked.draw(images, config.carried, dose, domain, generator))
+            known = None if isinstance(domain, Hole) else self.known(number, domain, rng)
+            parts.append(Walked.draw(images, config.carried, dose, domain, generator, known))
             done += number
         return Walked.join(parts)
+
+    def known(self, number: int, lattice: Lattice, rng: np.random.Generator) -> torch.Tensor:
+        """Voxels that the network is told, none in most images: bool (B, *L)."""
+        masks = np.zeros((number, *lattice.shape), bool)
+        for mask in masks:
+            if rng.random() < self.settings.known:
+                mask[:] = random_known(lattice.shape, rng)
+        return torch.from_numpy(masks).to(self.device)
 
     @torch.no_grad()
     def validate(self) -> float:
         """Loss of the averaged weights on held-out crops, with the same crops, holes, doses and walks every time."""
-        s = self.settings
         rng = np.random.default_rng(0)
-        crops = self.dataset.crops("heldout", VALIDATION_CROPS, s.size, rng)
+        number = min(VALIDATION_CROPS, max(32, VALIDATION_SITES // self.lattice.sites))
+        crops = self.dataset.crops("heldout", number, self.settings.size, rng)
         generator = torch.Generator(self.device).manual_seed(0)
-        total = 0.0
-        for i in range(0, VALIDATION_CROPS, VALIDATION_BLOCK):
-            walked = self.walk(crops[i : i + VALIDATION_BLOCK], self.domains, rng, generator)
+        total, block = 0.0, max(1, VALIDATION_BLOCK // self.lattice.sites)
+        for i in range(0, number, block):
+            walked = self.walk(crops[i : i + block], self.domains, rng, generator)
             total += losses(self.average, walked).total.item() * len(walked.images)
-        return total / VALIDATION_CROPS
+        return total / number
 
     def save(self, folder: Path) -> None:
         """Write the full state for `restore`, in one atomic file."""

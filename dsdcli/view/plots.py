@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,16 +35,16 @@ def metric_figure(found: Evaluation, metric: str, voxel_size: float | None, unit
     kind = METRICS[metric].kind(len(found.size))
     scale = voxel_size or 1.0
     if isinstance(kind, Number):
-        panels, figure = _panels(len(keys))
+        panels, _, figure = _panels(len(keys))
         for axes, key in zip(panels, keys, strict=True):
             ours, theirs = (ensemble[key][:, 0] * scale**kind.length for ensemble in found.ensembles[:2])
             _histograms(axes, ours[np.isfinite(ours)], theirs[np.isfinite(theirs)], "held-out crops")
             axes.set_xlabel(unit_name(kind.length, unit))
     else:
-        panels, figure = _panels(len(keys), below=True)
-        for axes, key in zip(panels, keys, strict=True):
-            _curves(axes, found, key, scale)
-            axes.below.set_xlabel(f"{'radius' if metric == 'pore-size' else 'length'} ({unit})")
+        panels, lower, figure = _panels(len(keys), below=True)
+        for axes, below, key in zip(panels, lower, keys, strict=True):
+            _curves(axes, below, found, key, scale)
+            below.set_xlabel(f"{'radius' if metric == 'pore-size' else 'length'} ({unit})")
     for axes, key in zip(panels, keys, strict=True):
         axes.set_title(key[1], fontsize=9)
     _legend(panels)
@@ -53,7 +53,7 @@ def metric_figure(found: Evaluation, metric: str, voxel_size: float | None, unit
 
 def fraction_figure(found: Evaluation, natural: np.ndarray, phases: Sequence[str]) -> str:
     """SVG: volume fractions of the samples and of held-out crops anywhere, ``natural`` (m, K)."""
-    panels, figure = _panels(len(phases))
+    panels, _, figure = _panels(len(phases))
     for index, (axes, name) in enumerate(zip(panels, phases, strict=True)):
         ours = found.ensembles[0]["volume-fraction", name][:, 0]
         _histograms(axes, ours, natural[:, index], "held-out crops anywhere")
@@ -64,22 +64,23 @@ def fraction_figure(found: Evaluation, natural: np.ndarray, phases: Sequence[str
 
 def novelty_figure(novelty: Novelty, what: str) -> str:
     """SVG: distances of the samples and of held-out crops."""
-    (axes,), figure = _panels(1)
+    (axes,), _, figure = _panels(1)
     _histograms(axes, novelty.distances.ravel(), novelty.real.ravel(), "held-out crops")
     axes.set_xlabel(what)
     _legend([axes])
     return _svg(figure)
 
 
-def _panels(count: int, below: bool = False) -> tuple[list["Axes"], "Figure"]:
-    """Panels in rows; with ``below`` each has a smaller one under it, its attribute ``below``."""
+def _panels(count: int, below: bool = False) -> tuple[list["Axes"], list["Axes"], "Figure"]:
+    """Panels in rows, and with ``below`` a smaller one under each."""
     from matplotlib.figure import Figure
 
     columns = min(count, _COLUMNS)
     rows = -(-count // columns)
     height = _HEIGHT * (1.45 if below else 1)
     figure = Figure(figsize=(_WIDTH * columns, height * rows))
-    panels = []
+    panels: list[Axes] = []
+    lower: list[Axes] = []
     for number in range(count):
         row, column = divmod(number, columns)
         # Placed by hand: matplotlib's own layout takes longer than all measuring.
@@ -89,20 +90,20 @@ def _panels(count: int, below: bool = False) -> tuple[list["Axes"], "Figure"]:
         axes = figure.add_axes((left, bottom + 1.15 * small, width, tall - 1.15 * small))
         panels.append(axes)
         if below:
-            axes.below = figure.add_axes((left, bottom, width, small), sharex=axes)
-            axes.below.locator_params(axis="y", nbins=3)
+            lower.append(figure.add_axes((left, bottom, width, small), sharex=axes))
+            lower[-1].locator_params(axis="y", nbins=3)
             axes.tick_params(labelbottom=False)
     for axes in figure.axes:
         axes.locator_params(axis="x", nbins=6)
         axes.tick_params(labelsize=7)
-        axes.xaxis.label.set_size(8)
-        axes.yaxis.label.set_size(8)
+        axes.xaxis.label.set_fontsize(8)
+        axes.yaxis.label.set_fontsize(8)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    return panels, figure
+    return panels, lower, figure
 
 
-def _curves(axes: "Axes", found: Evaluation, key: Key, scale: float) -> None:
+def _curves(axes: "Axes", below: "Axes", found: Evaluation, key: Key, scale: float) -> None:
     generated, heldout, train = (ensemble[key] for ensemble in found.ensembles)
     n, rng = len(generated), np.random.default_rng(0)
     weights = resampling_weights(n, rng)
@@ -118,13 +119,13 @@ def _curves(axes: "Axes", found: Evaluation, key: Key, scale: float) -> None:
             axes.fill_between(x * scale, *np.nanquantile(many, [0.025, 0.975], axis=0), color=colour, alpha=0.2, lw=0)
             axes.plot(x * scale, y, color=colour, lw=1.3, label=name)
             if vectors is generated:
-                axes.below.plot(x * scale, y - real, color=GENERATED, lw=1.3)
+                below.plot(x * scale, y - real, color=GENERATED, lw=1.3)
     _, floor = _curve(key[0], mean_vector(train, one_each.reshape(len(weights), -1)), found.size)
     if np.isfinite(floor).all() and np.isfinite(real).all():
         band = np.quantile(floor - real, [0.025, 0.975], axis=0)
-        axes.below.fill_between(x * scale, *band, color=TRAIN, alpha=0.3, lw=0)
+        below.fill_between(x * scale, *band, color=TRAIN, alpha=0.3, lw=0)
         axes.fill_between([], [], [], color=TRAIN, alpha=0.3, lw=0, label="below: difference, noise floor")
-    axes.below.axhline(0, color=REAL, lw=0.8)
+    below.axhline(0, color=REAL, lw=0.8)
     axes.set_ylabel({"lineal-path": "L", "chords": "cumulated", "pore-size": "cumulated"}.get(key[0], "S2"))
 
 
@@ -158,8 +159,8 @@ def _histograms(axes: "Axes", ours: np.ndarray, theirs: np.ndarray, name: str) -
     for values, colour, label, fill in ((theirs, REAL, name, True), (ours, GENERATED, "samples", False)):
         if len(values):
             share = np.full(len(values), 1 / len(values))
-            style = {"alpha": 0.35, "lw": 0} if fill else {"histtype": "step", "lw": 1.4}
-            axes.hist(values, bins, weights=share, color=colour, label=label, **style)
+            style: dict[str, Any] = {"alpha": 0.35, "lw": 0} if fill else {"histtype": "step", "lw": 1.4}
+            axes.hist(values, bins.tolist(), weights=share, color=colour, label=label, **style)
             axes.axvline(values.mean(), color=colour, lw=0.8, ls=":")
     axes.set_ylabel("share")
 

@@ -5,13 +5,11 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dsdcli import __version__
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import Samples
@@ -21,9 +19,10 @@ from dsdcli.evaluation.metrics import METRICS
 from dsdcli.evaluation.novelty import Novelty
 from dsdcli.files import atomic
 from dsdcli.view import plots, table
+from dsdcli.view.page import viewer
 from dsdcli.view.sheet import colours, sheet_image
 
-_SHOWN = 16  # images on a sheet
+_SHOWN = {2: 16, 3: 4}  # images on a sheet, by their dimension
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1120px; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.6rem; }
@@ -48,7 +47,7 @@ def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Datas
         found: the comparison.
         samples: what was compared, with its audit record.
         dataset: the real images.
-        context: what else belongs into the record: files, seed, command.
+        context: what else belongs into the record: files, seed, provenance.
 
     Raises:
         UsageError: the folder does not exist.
@@ -58,7 +57,8 @@ def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Datas
     parts = [
         _head(found, context),
         _sheets(found, dataset.phases),
-        _table(found, dataset),
+        _volumes(found, dataset),
+        f"<h2>The comparison</h2>{comparison_table(found, dataset)}",
         _novelty(found, dataset.phases),
         _curves(found, dataset, unit),
         _record(found, samples, context),
@@ -88,16 +88,30 @@ def _sheets(found: Evaluation, phases: Sequence[Phase]) -> str:
     samples, heldout, _ = found.stacks
     repeats = len(heldout) // len(samples)
     matched = "" if found.residual_heldout is None else ", each of like volume fractions as the sample at its place"
-    dimension = " (middle slices)" if len(found.size) == 3 else ""
+    shown = _SHOWN[len(found.size)]
     return (
         f'<h2>What they look like</h2><p>{_legend(phases)}</p><div class="sheets">'
-        + _figure(sheet_image(samples[:_SHOWN], phases), f"Samples{dimension}")
-        + _figure(sheet_image(heldout[::repeats][:_SHOWN], phases), f"Held-out real crops{dimension}{matched}")
+        + _figure(sheet_image(samples[:shown], phases), "Samples")
+        + _figure(sheet_image(heldout[::repeats][:shown], phases), f"Held-out real crops{matched}")
         + "</div>"
     )
 
 
-def _table(found: Evaluation, dataset: Dataset) -> str:
+def _volumes(found: Evaluation, dataset: Dataset) -> str:
+    """Samples and real crops beside each other, turned and cut together; nothing in 2D."""
+    if len(found.size) != 3:
+        return ""
+    samples, heldout, _ = found.stacks
+    real = heldout[:: len(heldout) // len(samples)]
+    panes = {
+        title: [(f"{title} {number}", image) for number, image in enumerate(stack[: _SHOWN[3]])]
+        for title, stack in (("sample", samples), ("real crop", real))
+    }
+    return f"<h2>Look inside</h2>{viewer(panes, dataset.phases, dataset.voxel_size, dataset.voxel_unit)}"
+
+
+def comparison_table(found: Evaluation, dataset: Dataset) -> str:
+    """The comparison as an HTML table with a line on how to read it."""
     align = {name: ' class="right"' if name in table.RIGHT else "" for name in table.COLUMNS}
     head = "".join(f"<th{align[name]}>{name}</th>" for name in table.COLUMNS)
     body, before = "", ""
@@ -111,7 +125,7 @@ def _table(found: Evaluation, dataset: Dataset) -> str:
         body += f"<tr{first}>{line}<td>{_verdict(row.verdict)}</td></tr>"
         before = row.metric
     return (
-        f'<h2>The comparison</h2><div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+        f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
         "<p>Distance: samples to held-out crops. Floor: the same distance for as many crops of the training part, on "
         "average. Ratio: distance over floor, with its 95 % bootstrap interval. <i>Indistinguishable</i>: no "
         "difference from real training crops shows with this many samples; <i>close</i>: at most twice the floor; "
@@ -148,6 +162,7 @@ def _curves(found: Evaluation, dataset: Dataset, unit: str) -> str:
     names = [phase.name for phase in dataset.phases]
     text = ""
     for metric, about in METRICS.items():
+        figure: str | None
         if metric == "volume-fraction" and ("volume-fraction", names[0]) in found.ensembles[0]:
             crops = dataset.crops("heldout", found.real_crops, found.size, np.random.default_rng(0))
             figure = plots.fraction_figure(found, fractions(crops, len(names)), names)
@@ -160,8 +175,7 @@ def _curves(found: Evaluation, dataset: Dataset, unit: str) -> str:
 
 def _record(found: Evaluation, samples: Samples, context: Mapping[str, Any]) -> str:
     audit = json.dumps(_shortened(samples.audit), indent=2) if samples.audit else "none found beside the samples"
-    about = {**context, "dsd": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-    numbers = json.dumps(table.as_json(found, about), indent=2)
+    numbers = json.dumps(table.as_json(found, context), indent=2)
     folded = "".join(
         f"<details><summary>{title}</summary><pre>{html.escape(text)}</pre></details>"
         for title, text in (("Audit record of the samples", audit), ("All numbers", numbers))

@@ -14,6 +14,7 @@ from dsdcli.files import atomic
 MARK = "dsd contact sheet"  # in the file's Software field, so that a sheet is never taken for data
 _WIDTH = 1600  # pixels aimed at
 _GUTTER = 4
+_VOLUMES = 16  # as many as a sheet shows well
 _LINE = 18  # height of a line of text
 _MARGIN = 24  # voxels shown around a hole
 _DARK = (34, 37, 43)
@@ -32,12 +33,16 @@ _PALETTE = (
 )
 
 
-def colours(phases: Sequence[Phase]) -> np.ndarray:
-    """Colour of each phase, uint8 (K, 3): the pore (else the first phase) dark, the others light grey, orange, ..."""
+def background(phases: Sequence[Phase]) -> int:
+    """The phase that is dark in cuts and not seen in views of volumes: the pore, else the first."""
     names = [phase.name for phase in phases]
-    dark = names.index("pore") if "pore" in names else 0
+    return names.index("pore") if "pore" in names else 0
+
+
+def colours(phases: Sequence[Phase]) -> np.ndarray:
+    """Colour of each phase, uint8 (K, 3): the `background` dark, the others light grey, orange, ..."""
     table = [_PALETTE[i % len(_PALETTE)] for i in range(len(phases) - 1)]
-    table.insert(dark, _DARK)
+    table.insert(background(phases), _DARK)
     return np.array(table, np.uint8)
 
 
@@ -46,31 +51,63 @@ def sheet_image(
 ) -> Pictures.Image:
     """Tile the images of ``stack``, enlarged by a whole factor, with a legend below.
 
+    A volume is shown by its three middle planes and its `dsdcli.view.cutaway.cutaway`; of many the first 16.
+
     Args:
-        stack: phase indices (n, Y, X), or (n, Z, Y, X), of which the middle slice is shown.
+        stack: phase indices (n, Y, X) or (n, Z, Y, X).
         phases: names, in the order of the indices.
-        columns: tiles per row; by default about as many as rows.
+        columns: images per row; by default about as many as rows.
         titles: one for each image, written above it.
     """
-    if stack.ndim == 4:
-        stack = stack[:, stack.shape[1] // 2]
-    legend = [(phase.name, colour) for phase, colour in zip(phases, colours(phases), strict=True)]
-    return _tiled(colours(phases)[stack], legend, columns, titles)
+    legend: list[tuple[str, np.ndarray | None]] = list(
+        zip([phase.name for phase in phases], colours(phases), strict=True)
+    )
+    if stack.ndim == 3:
+        columns, factor = _layout(*stack.shape, columns)
+        return _tiled(_enlarged(colours(phases)[stack], factor), legend, columns, titles)
+    shown, (_, height, width), view = stack[:_VOLUMES], stack.shape[1:], max(stack.shape[1:])
+    columns, factor = _layout(len(shown), height + view, width + view, columns)
+    legend.append(("middle planes: across z, x (right), y (below)", None))
+    if len(shown) < len(stack):
+        legend.append((f"the first {len(shown)} of {len(stack)}", None))
+    return _tiled(np.stack([_volume(volume, phases, factor) for volume in shown]), legend, columns, titles)
+
+
+def _volume(volume: np.ndarray, phases: Sequence[Phase], factor: int) -> np.ndarray:
+    """Middle planes and cut-away view of a volume (Z, Y, X) as one picture, axes in line; (H, W, 3)."""
+    from dsdcli.view.cutaway import cutaway
+
+    table, side = colours(phases), factor * max(volume.shape)
+    z, y, x = (length // 2 for length in volume.shape)
+    planes = [_enlarged(table[plane][None], factor)[0] for plane in (volume[z], volume[:, :, x].T, volume[:, y])]
+    planes.append(cutaway(volume, table, background(phases), side))
+    down, right = (length + _GUTTER for length in planes[0].shape[:2])
+    picture = np.full((down + side + 2 * _GUTTER, right + side + 2 * _GUTTER, 3), 255, np.uint8)
+    for plane, (top, left) in zip(planes, ((0, 0), (0, right), (down, 0), (down, right)), strict=True):
+        picture[top : top + plane.shape[0], left : left + plane.shape[1]] = plane
+    return picture
+
+
+def _layout(n: int, height: int, width: int, columns: int | None = None) -> tuple[int, int]:
+    """Columns for n images of this size in voxels, and the factor by which they are enlarged."""
+    columns = columns or math.ceil(math.sqrt(n * height / width)) or 1
+    columns = max(1, min(columns, n))
+    return columns, min(8, max(1, _WIDTH // (columns * width)))
+
+
+def _enlarged(tiles: np.ndarray, factor: int) -> np.ndarray:
+    return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def _tiled(
     tiles: np.ndarray,
-    legend: Sequence[tuple[str, np.ndarray]],
-    columns: int | None,
+    legend: Sequence[tuple[str, np.ndarray | None]],
+    columns: int,
     titles: Sequence[str] | None,
 ) -> Pictures.Image:
-    """Pictures (n, Y, X, 3) beside and below each other, with a legend of names and colours."""
+    """Pictures (n, H, W, 3) beside and below each other, with a legend of names and colours."""
     n, height, width, _ = tiles.shape
-    columns = columns or math.ceil(math.sqrt(n * height / width)) or 1
-    columns = max(1, min(columns, n))
     rows = math.ceil(n / columns)
-    factor = min(8, max(1, _WIDTH // (columns * width)))
-    height, width = height * factor, width * factor
     title = _LINE if titles else 0
     picture = Pictures.new(
         "RGB",
@@ -84,12 +121,14 @@ def _tiled(
         x, y = _GUTTER + column * (width + _GUTTER), _GUTTER + row * (title + height + _GUTTER)
         if titles:
             draw.text((x, y), titles[number], fill="black", font=font)
-        picture.paste(Pictures.fromarray(image.repeat(factor, axis=0).repeat(factor, axis=1)), (x, y + title))
+        picture.paste(Pictures.fromarray(image), (x, y + title))
     x, y = _GUTTER, picture.height - _LINE
     for name, colour in legend:
-        draw.rectangle((x, y + 2, x + 10, y + 12), fill=tuple(colour.tolist()))
-        draw.text((x + 15, y), name, fill="black", font=font)
-        x += 30 + math.ceil(draw.textlength(name, font=font))
+        if colour is not None:
+            draw.rectangle((x, y + 2, x + 10, y + 12), fill=tuple(colour.tolist()))
+            x += 15
+        draw.text((x, y), name, fill="black", font=font)
+        x += 15 + math.ceil(draw.textlength(name, font=font))
     return picture
 
 
@@ -101,20 +140,19 @@ def write_sheet(
     titles: Sequence[str] | None = None,
 ) -> None:
     """Write `sheet_image` as a PNG file, all or nothing."""
-    _save(sheet_image(stack, phases, columns, titles), Path(path))
+    save_picture(sheet_image(stack, phases, columns, titles), Path(path))
 
 
-def write_filling_sheet(
-    path: Path | str,
+def filling_image(
     original: np.ndarray,
     mask: np.ndarray,
     unknown: np.ndarray,
     fillings: np.ndarray,
     phases: Sequence[Phase],
     shown: int,
-) -> None:
-    """Write a PNG sheet of an in-painting, all or nothing: the original, the mask, for every phase (of two: the first)
-    how often it fills each voxel, and the first ``shown`` fillings.
+) -> Pictures.Image:
+    """The sheet of an in-painting: the original, the mask, for every phase (of two: the first) how often it fills each
+    voxel, and the first ``shown`` fillings.
 
     Only the surroundings of the mask are shown; in 3D those in the slice that has most of it.
 
@@ -145,10 +183,13 @@ def write_filling_sheet(
     titles += [f"filling {number}" for number in range(min(shown, len(fillings)))]
     legend = [(phase.name, colour) for phase, colour in zip(phases, colour_of, strict=True)]
     legend += [("hole", np.array(_HOLE)), ("never", np.array(_NEVER)), ("in every filling", np.array(_ALWAYS))]
-    _save(_tiled(np.stack(tiles).astype(np.uint8), legend, None, titles), Path(path))
+    pictures = np.stack(tiles).astype(np.uint8)
+    columns, factor = _layout(*pictures.shape[:3])
+    return _tiled(_enlarged(pictures, factor), legend, columns, titles)
 
 
-def _save(picture: Pictures.Image, path: Path) -> None:
+def save_picture(picture: Pictures.Image, path: Path) -> None:
+    """Write a sheet as a PNG file, all or nothing."""
     marks = PngImagePlugin.PngInfo()
     marks.add_text("Software", MARK)
     with atomic(path) as temporary:

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from dsdcli.data.voxel import sides
+from dsdcli.record import created
+
 _MOST_ROWS = 20
 
 
@@ -18,11 +21,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 0) -
         ).rstrip()
         for row in cells
     ]
-
-
-def sides(shape: Sequence[int]) -> str:
-    """(320, 400, 400) as 320x400x400."""
-    return "x".join(map(str, shape))
 
 
 def voxel(about: dict[str, Any]) -> str:
@@ -61,7 +59,7 @@ def dataset_lines(about: dict[str, Any]) -> list[str]:
         + (f" (downsampled by {about['downsample']})" if about["downsample"] > 1 else ""),
         f"  made from   {', '.join(source['name'] for source in about['provenance'].get('sources', [])[:4])}"
         + (", ..." if len(about["provenance"].get("sources", [])) > 4 else "")
-        + f" on {about['provenance'].get('date', 'an unknown day')}",
+        + f" on {created(about['provenance']) or 'an unknown day'}",
         f"  digest      {about['digest']}",
         *table(
             ["phase", "label", "fraction", *split_names],
@@ -79,7 +77,7 @@ def samples_lines(about: dict[str, Any]) -> list[str]:
     return [
         f"{about['path']}: {about['samples']} samples of {sides(about['size'])}",
         f"  voxel size  {voxel(about)}",
-        f"  audit       {'yes (see --json)' if about['audit'] else 'none'}",
+        f"  audit       {'yes (in the JSON)' if about['audit'] else 'none'}",
         *table(
             ["phase", "label", "fraction", "least voxels", "most voxels"],
             [

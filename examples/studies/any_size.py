@@ -33,7 +33,7 @@ from dsdcli.evaluation.measures.thickness import local_thickness
 from dsdcli.evaluation.statistics import Correlation
 from dsdcli.files import atomic
 from dsdcli.network.catalogue import find_model
-from dsdcli.pipeline.generate import Job, make_totals
+from dsdcli.pipeline.job import Job, make_totals
 from dsdcli.sampling.generate import generate
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.view.sheet import colours

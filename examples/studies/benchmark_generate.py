@@ -17,7 +17,7 @@ from stopwatch import Stopwatch, channels_first, finish, machine, peak_memory, p
 from dsdcli.cli.parse import parse_batch, parse_size
 from dsdcli.device import pick_device
 from dsdcli.network.catalogue import find_model
-from dsdcli.pipeline.generate import Job, make_totals
+from dsdcli.pipeline.job import Job, make_totals
 from dsdcli.process.walk import scatter
 from dsdcli.sampling.blocks import block_images
 from dsdcli.sampling.generate import generate
@@ -30,7 +30,7 @@ COMPARED_DOSE = 5.0
 def measure(job: Job, n: int) -> None:
     """Time a whole job, and the network in it."""
     network = Stopwatch()
-    job.model.unet.forward = network.time(job.model.unet.forward)
+    job.model.net.forward = network.time(job.model.net.forward)
     totals = make_totals(job, n, {}, {}, None)
     for _ in generate(job.model, totals[: job.batch], job.lattice, Trapezoidal(steps=1), 0, job.batch):
         pass  # warm up: the first evaluation also sets up the device
@@ -69,7 +69,7 @@ def compare(job: Job) -> None:
 
     contiguous, compiled = copy.deepcopy(model), copy.deepcopy(model)
     channels_first(contiguous)
-    compiled.unet = torch.compile(compiled.unet)
+    compiled.net = torch.compile(compiled.net)
     work = {
         "as it is": evaluate(model),
         "channels first": evaluate(contiguous),

@@ -49,7 +49,7 @@ def measure(trainer: training.Trainer, steps: int) -> None:
     Dataset.crops = crops.time(Dataset.crops)
     trainer.walk = walk.time(trainer.walk)
     training.losses = loss.time(training.losses)
-    trainer.model.unet.forward = forward.time(trainer.model.unet.forward)
+    trainer.model.net.forward = forward.time(trainer.model.net.forward)
     torch.Tensor.backward = backward.time(torch.Tensor.backward)
     trainer.optimizer.step = optimiser.time(trainer.optimizer.step)
     for _ in range(WARM_UP):
@@ -81,7 +81,7 @@ def compare(make: Callable[..., training.Trainer]) -> None:
         "compiled": make(),
     }
     channels_first(trainers["channels first"].model)
-    trainers["compiled"].model.unet = torch.compile(trainers["compiled"].model.unet)
+    trainers["compiled"].model.net = torch.compile(trainers["compiled"].model.net)
     work = {name: lambda t=trainer: t.train_step(LR) for name, trainer in trainers.items()}
     if trainers["as it is"].device.type == "cpu":
         work |= {f"{n} threads": with_threads(n, work["as it is"]) for n in (1, 2)}

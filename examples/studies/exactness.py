@@ -25,7 +25,7 @@ from dsdcli.network.config import Architecture, ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.generate import generate
+from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 SHAPES = {2: [(16, 16), (7, 13), (1, 9)], 3: [(6, 6, 6), (3, 5, 7)]}
@@ -41,17 +41,17 @@ def random_network(phases: int, ndim: int, seed: int) -> UndoNet:
     size = (8,) * ndim
     config = ModelConfig(
         phases=names,
-        background=phases - 1,
+        carried=tuple(range(phases)),
         fractions=(1 / phases,) * phases,
         boundary="noflux",
         size=size,
         dose_min=0.05,
         dose_max=40.0,
-        integral_range=tuple(map(tuple, np.eye(phases - 1).tolist())),
+        integral_range=tuple(map(tuple, np.eye(phases).tolist())),
         architecture=Architecture((8, 16)),
     )
     model = UndoNet(config)
-    torch.nn.init.normal_(model.unet.last.conv.weight, std=0.2)
+    torch.nn.init.normal_(model.net.last.weight, std=0.2)
     return model.eval().requires_grad_(False)
 
 
@@ -116,11 +116,9 @@ def check_samples(total: int, settings: Trapezoidal, rng: np.random.Generator) -
         phases = len(model.config.phases)
         wanted = requests(phases, lattice.sites, n, rng)
         missed = 0
-        for state in generate(model, wanted, lattice, settings, samples, 64):
-            for index, decoded in state.finished:
-                achieved = np.bincount(decoded.image.ravel(), minlength=phases)
-                missed += not np.array_equal(achieved, wanted[index])
-                voxels += decoded.image.size
+        for image, row in zip(stack_of(generate(model, wanted, lattice, settings, samples, 64)), wanted, strict=True):
+            missed += not np.array_equal(np.bincount(image.ravel(), minlength=phases), row)
+            voxels += image.size
         samples += n
         wrong += missed
         shape = "x".join(map(str, lattice.shape))
@@ -142,8 +140,7 @@ def check_holes(total: int, settings: Trapezoidal, rng: np.random.Generator) -> 
         around = rng.integers(phases, size=hole.shape).astype(np.uint8)
         # Any of the rows that extremes and compositions make, for every part on its own.
         rows = [rng.choice(requests(phases, int(size), 8 * phases, rng)) for size in np.bincount(parts.ravel())[1:]]
-        (state,) = [s for s in generate(models[kind], np.array([rows]), hole, settings, case, 1, around) if s.finished]
-        image = state.finished[0][1].image
+        (image,) = stack_of(generate(models[kind], np.array([rows]), hole, settings, case, 1, around))
         achieved = [np.bincount(image[parts == r], minlength=phases) for r in range(1, parts.max() + 1)]
         outside = np.array_equal(image[~hole.mask], around[~hole.mask])
         tally[kind] += [1, len(rows), not np.array_equal(achieved, rows), not outside]

@@ -34,7 +34,7 @@ from dsdcli.network.checkpoint import load_model
 from dsdcli.network.model import UndoNet
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.generate import generate
+from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.hole_counts import kept
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.view.sheet import write_sheet
@@ -179,9 +179,7 @@ def run(
     around: np.ndarray | None = None,
 ) -> np.ndarray:
     """All images of `generate`: (n, *L)."""
-    job = generate(model, totals, lattice, settings, seed, BATCH, around)
-    done = dict(pair for state in job for pair in state.finished)
-    return np.stack([done[i].image for i in range(len(totals))])
+    return stack_of(generate(model, totals, lattice, settings, seed, BATCH, around))
 
 
 def fill(model: UndoNet, real: np.ndarray, masks: np.ndarray, settings: Trapezoidal, seed: int) -> np.ndarray:

@@ -67,7 +67,7 @@ def train(kind: type[Trainer], folder: Path, dataset: Dataset, size: tuple[int, 
         if run.config().dataset_digest != dataset.digest or run.settings() != settings:
             raise UsageError(f"{folder} was trained on other data or in another way; name another --work")
         return run
-    run = Run.create(folder, dataset, make_config(dataset, settings), settings, sys.argv)
+    run = Run.create(folder, dataset, make_config(dataset, settings), settings)
     trainer = kind(run.config(), settings, dataset, torch.device("cpu"))
     *_, last = trainer.run()
     run.log(last)

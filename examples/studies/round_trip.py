@@ -31,9 +31,9 @@ from dsdcli.network.model import UndoNet
 from dsdcli.process.image import decode, one_hot, place
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import forward
-from dsdcli.sampling.blocks import in_blocks
+from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.generate import START, sample_seed
-from dsdcli.sampling.trapezoidal import Trapezoidal, reverse
+from dsdcli.sampling.trapezoidal import Trapezoidal
 
 BATCH = 64
 COMPARED = ("two-point", "lineal-path", "pore-size", "interface")
@@ -58,16 +58,16 @@ def there_and_back(
         start = place(one_hot(images, config.carried))
         doses = torch.full((len(images),), dose, dtype=torch.float64, device=device)
         walkers, _ = forward(start, doses, lattice, torch.Generator(device).manual_seed(seeds[0]))
-        undo, clean = in_blocks(model.undo, first), in_blocks(model.clean, first)
+        undo, clean = InBlocks(model.undo, first), InBlocks(model.clean, first)
         if steps:
-            settings = Trapezoidal(steps, dose_end=dose_end)
-            *_, walkers = reverse(walkers, model.phases, undo, lattice, dose, settings, generators)
+            sampler = Trapezoidal(steps, dose_end=dose_end)
+            *_, walkers = sampler.walk(walkers, model.phases, undo, lattice, dose, generators)
         occupied = walkers.occupancy(lattice, len(images), model.phases)
         end = torch.full_like(doses, dose_end if steps else dose)
         probability = clean(occupied, end, lattice).cpu().numpy()
         for image, p, n in zip(crops[first : first + BATCH], probability, occupied.cpu().numpy(), strict=True):
             wanted = np.bincount(image.ravel(), minlength=len(config.phases))
-            yield decode(p, n, wanted[None], config.background, lattice).image
+            yield decode(p, n, wanted[None], config.carried, lattice).image
 
 
 def summary(stack: Sequence[np.ndarray], names: Sequence[str]) -> dict[tuple[str, str], np.ndarray]:

@@ -32,17 +32,19 @@ from dsdcli.evaluation.metrics import measure
 from dsdcli.evaluation.statistics import Correlation
 from dsdcli.files import atomic, write_json
 from dsdcli.network.catalogue import find_model
-from dsdcli.pipeline.generate import Job, make_totals
+from dsdcli.pipeline.job import Job, make_totals
 from dsdcli.process.dose import dose_grid
 from dsdcli.process.image import assign
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, diffuse, leap, scatter
-from dsdcli.sampling.blocks import in_blocks
+from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.generate import START, TIE_BREAK, sample_seed
-from dsdcli.sampling.tau_leaping import TauLeaping, cfl
-from dsdcli.sampling.trapezoidal import Fields, Trapezoidal, at_particles, reverse
+from dsdcli.sampling.rates import Rates, at_particles
+from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.tau_leaping import TauLeaping
+from dsdcli.sampling.trapezoidal import Trapezoidal
 
 PARTS = ("oracle", "leaps", "decoding", "curve", "cfl")
 STEPS = (4, 8, 16, 31, 64, 128)  # leaps of two evaluations
@@ -58,7 +60,7 @@ Decoder = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Leaps:
-    """The reverse walk with every choice open; as it stands it is `dsdcli.sampling.trapezoidal.reverse`.
+    """The reverse walk with every choice open; as it stands it is `dsdcli.sampling.trapezoidal.Trapezoidal.walk`.
 
     Attributes:
         steps: leaps, of two evaluations, or of one where ``stages`` is "euler".
@@ -82,8 +84,8 @@ class Leaps:
         self,
         particles: Particles,
         phases: int,
-        undo: Fields,
-        clean: Fields,
+        undo: Rates,
+        clean: Rates,
         lattice: Lattice,
         dose_max: float,
         generators: Sequence[torch.Generator],
@@ -134,8 +136,8 @@ class Leaps:
 def bridge(
     particles: Particles,
     phases: int,
-    undo: Fields,
-    clean: Fields,
+    undo: Rates,
+    clean: Rates,
     lattice: Lattice,
     dose_max: float,
     generators: Sequence[torch.Generator],
@@ -169,16 +171,15 @@ def bridge(
 def shipped(
     particles: Particles,
     phases: int,
-    undo: Fields,
-    clean: Fields,
+    undo: Rates,
+    clean: Rates,
     lattice: Lattice,
     dose_max: float,
     generators: Sequence[torch.Generator],
-    settings: Trapezoidal | TauLeaping,
+    settings: Sampler,
 ) -> Iterator[Particles]:
     """The samplers of the library."""
-    walk = cfl if isinstance(settings, TauLeaping) else reverse
-    return walk(particles, phases, undo, lattice, dose_max, settings, generators)
+    return settings.walk(particles, phases, undo, lattice, dose_max, generators)
 
 
 def doses(dose: float, generators: Sequence[torch.Generator]) -> torch.Tensor:
@@ -354,7 +355,7 @@ class Bench:
         began, stack, evaluations = time.perf_counter(), [], 0
         for start in range(0, n, BATCH):
             wanted = totals[start : start + BATCH]
-            undo, clean = in_blocks(model.undo, start), in_blocks(model.clean, start)
+            undo, clean = InBlocks(model.undo, start), InBlocks(model.clean, start)
             seeds = [sample_seed(self.job.seed, start + i) for i in range(len(wanted))]
             generators = [torch.Generator().manual_seed(seed) for seed in seeds]
             counts = torch.from_numpy(wanted[:, config.carried])

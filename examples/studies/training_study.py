@@ -35,7 +35,7 @@ from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import to_neighbours
-from dsdcli.sampling.generate import generate
+from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.loss import Losses, Walked
 from dsdcli.training.recipes import TrainSettings
@@ -92,7 +92,7 @@ class Attention(nn.Module):
 class AttentiveNet(UndoNet):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.unet.down[-1].append(Attention(config.architecture.channels[-1]))
+        self.net.down[-1].append(Attention(config.architecture.channels[-1]))
 
 
 Doses = Callable[[int, float, float, torch.Generator], torch.Tensor]
@@ -268,10 +268,7 @@ def fidelity(model: UndoNet, dataset: Dataset, n: int) -> tuple[float, float]:
     crops = dataset.crops("heldout", n, config.size, np.random.default_rng(1))
     totals = np.stack([(crops == k).reshape(n, -1).sum(1) for k in range(len(config.phases))], axis=1)
     lattice = Lattice(config.size, config.boundary)
-    samples = np.empty_like(crops)
-    for state in generate(model, totals, lattice, Trapezoidal(), 0, 64):
-        for index, decoded in state.finished:
-            samples[index] = decoded.image
+    samples = stack_of(generate(model, totals, lattice, Trapezoidal(), 0, 64))
     real = matched_crops(dataset, "heldout", samples, REPEATS, np.random.default_rng(2)).stack
     names = [phase.name for phase in config.phases]
     mean = []

@@ -133,8 +133,8 @@ def _read(path: Path, inner: str | None, bare: _Bare) -> Raster:
     reader, parts = _reader(path, head)
     if reader is not None and bare.said():
         raise UsageError(
-            f"--shape and --dtype are for raw voxels, but {path} says itself what it holds; leave them out "
-            "(and --offset, --endian)"
+            f"`shape` and `dtype` are for raw voxels, but {path} says itself what it holds; leave them out "
+            "(and `offset`, `endian`)"
         )
     if inner is not None and not parts:
         raise UsageError(f"{path} is of a format without parts, so it has no part '{inner}'; leave out ':{inner}'")

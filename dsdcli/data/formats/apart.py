@@ -2,7 +2,7 @@
 
 The child answers a request (JSON on a line) with frames: a tag, a length of eight bytes, and so many bytes. ``h`` is a
 JSON header, ``d`` voxels in C order, ``z`` the end, ``e`` an error. Nothing is pickled. The child ends itself when it
-computes for long without an answer (see `dsdcli.data.formats.reader.more_time`), also when nobody waits any more.
+computes for long without an answer (see `dsdcli.data.formats.deadline.more_time`), also when nobody waits any more.
 """
 
 import atexit

@@ -6,8 +6,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from dsdcli.data.formats.deadline import Slabs, more_time
 from dsdcli.data.formats.limits import check_claim, sides
-from dsdcli.data.formats.reader import Slabs, more_time
 from dsdcli.errors import DataError, UsageError
 
 _AT_ONCE = 2**23  # bytes of a slab, or one chunk if that is more

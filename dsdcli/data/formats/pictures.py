@@ -46,7 +46,7 @@ def read_picture(path: Path) -> Raster:
     except UnidentifiedImageError as error:
         raise DataError(
             f"cannot tell what {path} is; dsd reads TIFF, HDF5, MATLAB, npy, npz, NRRD, MetaImage, NIfTI, Amira, VTK, "
-            "Zarr, PNG, BMP, GIF, folders of slices, and raw voxels (with --shape ZxYxX and --dtype)"
+            "Zarr, PNG, BMP, GIF, folders of slices, and raw voxels (with `shape=(Z, Y, X)` and `dtype`)"
         ) from error
     except (OSError, SyntaxError, ValueError, struct.error, OverflowError) as error:
         raise DataError(f"cannot read {path}: damaged picture ({error})") from error

@@ -79,7 +79,7 @@ def cubic(
             return None, None, ()
         return None, None, (
             f"{name} gives voxels of {across:g} without a unit, so no voxel size is kept; give it as "
-            f"--voxel-size {across:g}um (or mm, nm)",
+            f"`voxel_size='{across:g}um'` (or mm, nm)",
         )  # fmt: skip
     if down and abs(across - down) > _SAME * across:
         return None, None, (f"{name} has pixels of {across:g} x {down:g} {unit}: not square, so no voxel size is kept",)

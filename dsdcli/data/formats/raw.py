@@ -69,15 +69,15 @@ def read_raw(
         DataError: no shape, or a size that contradicts it.
     """
     if endian not in ENDIANS:
-        raise UsageError(f"unknown --endian {endian}; it is little or big")
+        raise UsageError(f"unknown `endian={endian!r}`; it is little or big")
     if offset < 0:
-        raise UsageError(f"--offset {offset} must be at least 0")
+        raise UsageError(f"`offset={offset}` must be at least 0")
     shape, remarks = _shape(path, shape)
     named = dtype or next(
         (name for name in _TYPES if re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9])", path.stem.lower())), None
     )
     if named is not None and named not in _TYPES:
-        raise UsageError(f"unknown --dtype {named}; known: {', '.join(_TYPES)}")
+        raise UsageError(f"unknown `dtype={named}`; known: {', '.join(_TYPES)}")
     voxels, size = math.prod(shape), path.stat().st_size
     left = size - offset
     if dtype is None and not offset and looks_like_text(path) and (size != voxels or path.read_bytes().isdigit()):
@@ -89,8 +89,8 @@ def read_raw(
         behind = f" after the first {offset}" if offset else ""
         raise DataError(
             f"{path} has {max(0, left)} bytes{behind}, but {sides(shape)} voxels of {named or 'uint8 or uint16'} need "
-            f"{voxels * itemsize}{'' if named else f' or {2 * voxels}'}; give the right --shape ZxYxX, --dtype and "
-            "--offset"
+            f"{voxels * itemsize}{'' if named else f' or {2 * voxels}'}; give the right `shape=(Z, Y, X)`, `dtype` and "
+            "`offset`"
         )
     check_claim(shape, itemsize, str(path))
     array = np.fromfile(path, np.dtype(_TYPES[named]).newbyteorder(ENDIANS[endian]), offset=offset).reshape(shape)
@@ -112,11 +112,11 @@ def _shape(path: Path, shape: tuple[int, ...] | None) -> tuple[tuple[int, ...], 
         return shape, ()
     shape = shape_in_name(path)
     if shape is None:
-        raise DataError(f"{path} has no shape in its name (like rock_300x300x300.raw); give --shape ZxYxX")
+        raise DataError(f"{path} has no shape in its name (like rock_300x300x300.raw); give `shape=(Z, Y, X)`")
     if len(set(shape)) == 1:
         return shape, ()
     return shape, (
-        f"{path.name}: the name is read as x first, so as {sides(shape)} (ZxYxX); --shape ZxYxX says otherwise",
+        f"{path.name}: the name is read as x first, so as {sides(shape)} (ZxYxX); `shape=(Z, Y, X)` says otherwise",
     )
 
 
@@ -125,20 +125,22 @@ def _numbers(path: Path, shape: tuple[int, ...] | None, remarks: tuple[str, ...]
     check_claim((size,), 8, f"{path}, as text of {in_words(size)},")
     content = path.read_bytes()
     if not _TEXT.issuperset(content):
-        raise DataError(f"{path} begins as text of numbers and goes on as something else; give --dtype if it is raw")
+        raise DataError(f"{path} begins as text of numbers and goes on as something else; give `dtype` if it is raw")
     values = _parse(content, str(path))
     voxels = math.prod(shape) if shape else values.size
     if shape is None:
         widths = {len(line.split()) for line in content.translate(_SPACES).splitlines()} - {0}
         if len(widths) != 1 or min(widths) < 2:
-            raise DataError(f"{path} is text of {values.size} numbers, not in lines of one length; give --shape ZxYxX")
+            raise DataError(
+                f"{path} is text of {values.size} numbers, not in lines of one length; give `shape=(Z, Y, X)`"
+            )
         shape = (values.size // min(widths), min(widths))
     elif values.size != voxels and len(digits := content.translate(None, b" \t\r\n,;")) == voxels and digits.isdigit():
         values = np.frombuffer(digits, np.uint8) - np.uint8(ord("0"))  # nothing stands between them
     if values.size != voxels:
         raise DataError(
             f"{path} is text of {values.size} numbers, but {sides(shape)} are {voxels} voxels; give the right "
-            "--shape ZxYxX (or --dtype, if it is raw)"
+            "`shape=(Z, Y, X)` (or `dtype`, if it is raw)"
         )
     if (values == (whole := values.astype(np.int64))).all():
         values = whole

@@ -2,20 +2,16 @@
 
 import json
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from dsdcli.data.formats.deadline import more_time
 from dsdcli.device import free_ram
 from dsdcli.errors import DsdError
-
-_COMPUTING = 8.0  # seconds of processor time for the structure of a file, or one slab
-_PACE = 2e7  # bytes a second that every reader reaches
 
 
 def serve() -> None:
@@ -43,15 +39,6 @@ def serve() -> None:
             _send(answers, b"e", json.dumps(about).encode())
 
 
-def more_time(size: int = 0) -> None:
-    """End the process unless this is called again within some seconds of computing, more for ``size`` bytes to read.
-
-    The signal ends it also inside a library that never comes back. Not on Windows, which has none.
-    """
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_PROF, _COMPUTING + size / _PACE)
-
-
 def _reader(kind: str) -> Any:
     if kind == "vtk":
         from dsdcli.data.formats.vtk_image import slabs
@@ -77,6 +64,3 @@ def _limit_memory() -> None:
     limit = free_ram() + 2**30  # address space, of which some is only set aside
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
-Slabs = Iterator[dict[str, Any] | np.ndarray]

@@ -39,7 +39,7 @@ def read_tiff(path: Path) -> Raster:
                 sizes = ", ".join("x".join(map(str, one.shape)) for one in series[:6])
                 raise DataError(f"{name} holds {len(series)} images of different kinds ({sizes}); save one per file")
             others = _check(tif, series[0], name)
-            array, axes = series[0].asarray(), series[0].axes
+            array, letters = series[0].asarray(), series[0].axes
             about = left_in_tiff(tif)
             size, unit, source = _sizes(tif)
             voxel, depth, remarks = cubic(*(size.get(axis, 0.0) for axis in "XYZ"), unit, source, name)
@@ -54,7 +54,7 @@ def read_tiff(path: Path) -> Raster:
         raise DataError(f"cannot read {name}: damaged or truncated TIFF ({complaints[0]})")
     if reversed_grey:
         remarks += (f"{name} is stored with 0 = white; labels are the stored numbers, whatever a viewer shows",)
-    array, axes, more = _image_axes(array, axes, name)
+    array, axes, more = _image_axes(array, letters, name)
     array, yet_more = as_labels(array, name)
     return Raster(array, axes, voxel, depth, about, remarks + more + yet_more, (path, *others) if others else ())
 
@@ -205,9 +205,9 @@ def _sizes(tif: tifffile.TiffFile) -> tuple[dict[str, float], str | None, str]:
         if metadata.get("spacing"):
             sizes["Z"] = abs(float(metadata["spacing"]))
         return sizes, unit_name(str(metadata.get("unit", ""))), "ImageJ"
-    unit = tags.get("ResolutionUnit")
+    per = tags.get("ResolutionUnit")
     # Inches are those of a screen or a printer, and so are their equivalents in centimetres; 1 per cm says nothing.
-    if sizes and unit is not None and unit.value == tifffile.RESUNIT.CENTIMETER and per_unit["X"] != 1:
+    if sizes and per is not None and per.value == tifffile.RESUNIT.CENTIMETER and per_unit["X"] != 1:
         dots = per_unit["X"] * 2.54
         if not any(abs(dots - screen) < 0.02 * screen for screen in _SCREEN_DPI):
             return {axis: size * 1e4 for axis, size in sizes.items()}, "um", "TIFF resolution"

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from dsdcli.data.formats.deadline import Slabs, more_time
 from dsdcli.data.formats.limits import check_claim
-from dsdcli.data.formats.reader import Slabs, more_time
 from dsdcli.errors import DataError, UsageError
 
 OURS = "dsd"  # the field that holds what `write_samples` leaves

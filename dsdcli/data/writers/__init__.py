@@ -11,33 +11,32 @@ from dsdcli.data.formats.metaimage import about_metaimage
 from dsdcli.data.formats.ome_zarr import about_zarr
 from dsdcli.data.phases import Phase
 from dsdcli.data.writers.metaimage import write_mha, write_mhd
-from dsdcli.data.writers.ome_zarr import write_zarr
-from dsdcli.data.writers.plain import write_h5, write_npy
+from dsdcli.data.writers.sink import open_sink
 from dsdcli.data.writers.tiff import write_tif
 from dsdcli.data.writers.vti import write_vti
 from dsdcli.errors import UsageError
-from dsdcli.view.sheet import write_sheet
 
 Writer = Callable[[Path, np.ndarray, Sequence[Phase], dict[str, Any]], None]
 
 
-def _write_png(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
-    write_sheet(path, stack, phases)
+def _write_growing(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
+    with open_sink(path, stack.shape, phases, about) as put:
+        for number, image in enumerate(stack):
+            put(number, image)
 
 
 WRITERS: dict[str, Writer] = {
     ".tif": write_tif,
     ".tiff": write_tif,
-    ".h5": write_h5,
-    ".hdf5": write_h5,
-    ".npy": write_npy,
-    ".zarr": write_zarr,
+    ".h5": _write_growing,
+    ".hdf5": _write_growing,
+    ".npy": _write_growing,
+    ".zarr": _write_growing,
     ".vti": write_vti,
     ".mhd": write_mhd,
     ".mha": write_mha,
-    ".png": _write_png,
 }
-EXTENSIONS = tuple(extension for extension in WRITERS if extension != ".png")  # those that hold data
+EXTENSIONS = tuple(WRITERS)
 
 
 def check_samples_name(path: Path | str) -> None:

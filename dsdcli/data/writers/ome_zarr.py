@@ -9,19 +9,10 @@ import numpy as np
 from dsdcli.data.downsample import majority
 from dsdcli.data.formats.ome_zarr import OURS
 from dsdcli.data.phases import Phase, label_dtype, to_labels
-from dsdcli.files import atomic
 
 _UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter"}
 _SMALLEST = 64  # largest side of the coarsest level
 _CHUNK = {2: 512, 3: 64}  # sides of a chunk, of one sample
-
-
-def write_zarr(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
-    """The folder ``path``, as a whole."""
-    with atomic(path) as temporary:
-        samples = ZarrSamples(temporary, stack.shape, phases, about)
-        for index, image in enumerate(stack):
-            samples.write(index, image)
 
 
 class ZarrSamples:

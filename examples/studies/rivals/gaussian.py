@@ -11,8 +11,8 @@ from torch import nn
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.network.config import ModelConfig
+from dsdcli.network.local import LocalNet
 from dsdcli.network.model import DOSE_FEATURES, pad
-from dsdcli.network.unet import UNet
 from dsdcli.process.image import assign
 from dsdcli.sampling.generate import sample_seed
 from dsdcli.training.loss import one_hot
@@ -28,7 +28,7 @@ FREQUENCY = math.pi / math.log(SIGMA_MAX / SIGMA_MIN)
 
 
 class Denoiser(nn.Module):
-    """D(x; sigma, f): the expected clean field. Fields are one-hot channels of the carried phases less their volume
+    """D(x; sigma, f): the expected clean field. Rates are one-hot channels of the carried phases less their volume
     fractions f, which are known, scaled to the standard deviation SIGMA_DATA."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -37,7 +37,7 @@ class Denoiser(nn.Module):
         carried = np.array(config.fractions)[list(config.carried)]
         self.scale = SIGMA_DATA / math.sqrt(float((carried * (1 - carried)).mean()))
         phases = len(carried)
-        self.unet = UNet(config.ndim, phases + 1, phases, DOSE_FEATURES + phases, config.architecture)
+        self.net = LocalNet(config.ndim, phases + 1, phases, DOSE_FEATURES + phases, config.architecture)
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor, fractions: torch.Tensor) -> torch.Tensor:
         """Clean fields (B, C, *L) for noisy ones at noise levels (B,), with volume fractions (B, C)."""
@@ -48,7 +48,7 @@ class Denoiser(nn.Module):
         condition = torch.cat([torch.cos(angle), torch.sin(angle), fractions], dim=1)
         field = torch.cat([x / total, torch.ones_like(x[:, :1])], dim=1)
         padded, crop, _ = pad(field, self.config.architecture.multiple, periodic=False)
-        out = self.unet(padded, condition, False)[(..., *crop)].float()
+        out = self.net(padded, condition, False)[(..., *crop)].float()
         return SIGMA_DATA**2 / total**2 * x + s * SIGMA_DATA / total * out
 
 
@@ -120,6 +120,7 @@ def sample(
         for field, counts in zip(share, wanted, strict=True):
             score = np.empty((len(counts), math.prod(size)))
             score[carried] = field.reshape(len(carried), -1)
-            score[model.config.background] = 1 - score[carried].sum(0)
+            for rest in set(range(len(counts))) - set(carried):
+                score[rest] = 1 - score[carried].sum(0)
             image = assign(score, counts)
             yield image.astype(np.uint8).reshape(size), float((image != score.argmax(0)).mean())

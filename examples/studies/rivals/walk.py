@@ -13,7 +13,7 @@ import numpy as np
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.samples import read_samples
 from dsdcli.errors import DsdError
-from dsdcli.network.checkpoint import describe
+from dsdcli.pipeline.describe import describe_model
 
 
 def sample(
@@ -47,4 +47,4 @@ def minutes_trained(model: Path) -> str:
 
 def steps_trained(run: Path) -> int:
     """Optimiser steps of a run."""
-    return describe(run)["training"]["steps"]
+    return describe_model(run)["training"]["steps"]

@@ -1,0 +1,164 @@
+"""A network whose outputs depend on a bounded neighbourhood alone, for any dimension and for CPUs above all."""
+
+import itertools
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dsdcli.network.config import Architecture
+
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
+CONDITION_WIDTH = 128
+
+
+class Depthwise(torch.autograd.Function):
+    """Convolution of every channel by itself; in 3D on a CPU its way back is several times as fast as PyTorch's own."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        return _depthwise(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        x, weight = ctx.saved_tensors
+        axes = tuple(range(2, x.ndim))
+        grad = grad.contiguous(memory_format=LAYOUT.get(len(axes), torch.contiguous_format))
+        reach = weight.shape[-1] // 2
+        wide = F.pad(x, (reach,) * 2 * len(axes))
+        taps = []
+        for offset in itertools.product(range(2 * reach + 1), repeat=len(axes)):
+            seen = tuple(slice(a, a + side) for a, side in zip(offset, x.shape[2:], strict=True))
+            taps.append((wide[(..., *seen)] * grad).sum((0, *axes)))
+        return (
+            _depthwise(grad, weight.flip(axes), None),
+            torch.stack(taps, 1).view_as(weight),
+            grad.sum((0, *axes)),
+        )
+
+
+def _depthwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, pad: bool = True) -> torch.Tensor:
+    """Convolution of every channel of (B, C, *L) by itself, with zeros around or none."""
+    return CONVOLVE[x.ndim - 2](x, weight, bias, padding=weight.shape[-1] // 2 if pad else 0, groups=x.shape[1])
+
+
+class Block(nn.Module):
+    """Residual block on (B, *L, C): a convolution of every channel by itself, then two layers at every site.
+
+    Normalised over the channels of a site, so that nothing but the convolution looks beyond it; the condition scales
+    and shifts. Of the kind of ConvNeXt (Liu et al. 2022): a tenth of the work of two full convolutions in 3D.
+    """
+
+    def __init__(self, ndim: int, channels: int, kernel: int, expansion: int) -> None:
+        super().__init__()
+        self.around = CONV[ndim](channels, channels, kernel, padding=kernel // 2, groups=channels)
+        if ndim in LAYOUT:
+            self.around.to(memory_format=LAYOUT[ndim])
+        self.norm = nn.LayerNorm(channels, elementwise_affine=False)
+        self.film = nn.Linear(CONDITION_WIDTH, 2 * channels)
+        self.widen = nn.Linear(channels, expansion * channels)
+        self.narrow = nn.Linear(expansion * channels, channels)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool) -> torch.Tensor:
+        h = x.movedim(-1, 1)
+        if periodic:
+            reach = self.around.kernel_size[0] // 2
+            for axis in range(2, h.ndim):
+                side = h.shape[axis]
+                h = h.index_select(axis, torch.arange(-reach, side + reach, device=h.device) % side)
+            h = h.contiguous(memory_format=LAYOUT.get(h.ndim - 2, torch.contiguous_format))
+            h = _depthwise(h, self.around.weight, self.around.bias, pad=False)
+        elif self.training and h.ndim == 5 and h.device.type == "cpu":
+            h = Depthwise.apply(h, self.around.weight, self.around.bias)
+        else:
+            h = self.around(h)
+        scale, shift = self.film(condition)[(slice(None), *(None,) * (x.ndim - 2))].chunk(2, dim=-1)
+        h = torch.addcmul(shift, self.norm(h.movedim(1, -1)), 1 + scale)
+        return x + self.narrow(F.silu(self.widen(h)))
+
+
+class LocalNet(nn.Module):
+    """Maps fields (B, inputs, *L) and a condition (B, K) to fields (B, outputs, *L); sides are multiples of
+    ``architecture.multiple``.
+
+    A trunk on blocks of voxels, coarser from level to level, between a stem and a head at full resolution. Zeros around
+    the image show its end. The last layer starts at zero.
+    """
+
+    def __init__(self, ndim: int, inputs: int, outputs: int, condition: int, architecture: Architecture) -> None:
+        super().__init__()
+        channels, fine, patch = architecture.channels, architecture.fine, architecture.patch
+        self.patch, fold, halve = patch, patch**ndim, 2**ndim
+
+        def blocks(width: int) -> nn.ModuleList:
+            made = (Block(ndim, width, architecture.kernel, architecture.expansion) for _ in range(architecture.blocks))
+            return nn.ModuleList(made)
+
+        self.condition = nn.Sequential(
+            nn.Linear(condition, CONDITION_WIDTH), nn.SiLU(), nn.Linear(CONDITION_WIDTH, CONDITION_WIDTH), nn.SiLU()
+        )
+        self.stem = nn.Linear(inputs, fine)
+        self.first = nn.Linear(inputs * fold, channels[0])
+        self.down = nn.ModuleList(blocks(width) for width in channels)
+        self.shrink = nn.ModuleList(nn.Linear(a * halve, b) for a, b in pairwise(channels))
+        self.grow = nn.ModuleList(nn.Linear(b, a) for a, b in pairwise(channels))
+        self.up = nn.ModuleList(blocks(width) for width in channels[:-1])
+        self.unfold = nn.Linear(channels[0], fine * fold)
+        self.head = Block(ndim, fine, architecture.kernel, architecture.expansion)
+        self.norm = nn.LayerNorm(fine, elementwise_affine=False)
+        self.last = nn.Linear(fine, outputs)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool) -> torch.Tensor:
+        """``x`` may lack the last of the inputs, which then count as zero and cost nothing."""
+        condition = self.condition(condition)
+        x = x.movedim(1, -1)
+        given = x.shape[-1]
+        fold = self.patch ** (x.ndim - 2)
+        stem = F.linear(x, self.stem.weight[:, :given], self.stem.bias)
+        x = F.linear(fold_last(x, self.patch), self.first.weight[:, : given * fold], self.first.bias)
+        skips = []
+        for level, blocks in enumerate(self.down):
+            for block in blocks:
+                x = block(x, condition, periodic)
+            if level < len(self.shrink):
+                skips.append(x)
+                x = self.shrink[level](fold_last(x, 2))
+        for level in reversed(range(len(self.up))):
+            x = skips.pop() + spread(self.grow[level](x))
+            for block in self.up[level]:
+                x = block(x, condition, periodic)
+        x = stem + unfold_last(self.unfold(x), self.patch)
+        return self.last(self.norm(self.head(x, condition, periodic))).movedim(-1, 1)
+
+
+def fold_last(x: torch.Tensor, patch: int) -> torch.Tensor:
+    """Move blocks of patch^d voxels into channels: (B, *L, C) -> (B, *(L / patch), C patch^d)."""
+    ndim = x.ndim - 2
+    split = [n for side in x.shape[1:-1] for n in (side // patch, patch)]
+    x = x.reshape(len(x), *split, x.shape[-1])  # (B, L1, p, L2, p, ..., C)
+    outer, inner = [1 + 2 * a for a in range(ndim)], [2 + 2 * a for a in range(ndim)]
+    return x.permute(0, *outer, x.ndim - 1, *inner).flatten(1 + ndim)
+
+
+def unfold_last(x: torch.Tensor, patch: int) -> torch.Tensor:
+    """Inverse of `fold_last`."""
+    ndim = x.ndim - 2
+    coarse = x.shape[1:-1]
+    x = x.reshape(len(x), *coarse, -1, *(patch,) * ndim)
+    order = [n for a in range(ndim) for n in (1 + a, 2 + ndim + a)]
+    return x.permute(0, *order, 1 + ndim).reshape(len(x), *(patch * side for side in coarse), -1)
+
+
+def spread(x: torch.Tensor) -> torch.Tensor:
+    """Every site of (B, *L, C) becomes a block of 2^d."""
+    ndim = x.ndim - 2
+    doubled = [n for side in x.shape[1:-1] for n in (side, 1)]
+    wide = [n for side in x.shape[1:-1] for n in (side, 2)]
+    x = x.reshape(len(x), *doubled, x.shape[-1]).expand(len(x), *wide, x.shape[-1])
+    return x.reshape(len(x), *(wide[2 * a] * 2 for a in range(ndim)), x.shape[-1])

@@ -1,0 +1,278 @@
+"""Evaluation: samples beside the real images that the model never saw."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.samples import Samples, samples_of
+from dsdcli.device import pick_device
+from dsdcli.errors import UsageError
+from dsdcli.evaluation.cache import Cache
+from dsdcli.evaluation.evaluate import Evaluation
+from dsdcli.evaluation.evaluate import evaluate as compare
+from dsdcli.evaluation.metrics import ALL, FAST, METRICS
+from dsdcli.evaluation.workers import Workers
+from dsdcli.files import require_folder
+from dsdcli.pipeline.defaults import newest_dataset, newest_samples
+from dsdcli.pipeline.inputs import named_phases, open_real, read_stack
+from dsdcli.pipeline.progress import Note, Progress, silent, unseen
+from dsdcli.record import provenance
+from dsdcli.view import table
+from dsdcli.view.report import comparison_table, write_report
+
+_PASSED = ("indistinguishable", "novel", "diverse")  # whatever the ratio: it is more than a limit only by chance
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """The comparison of samples with real images.
+
+    Attributes:
+        found: all numbers; ``found.rows`` is the table.
+        context: files, phases, seed and provenance.
+        failed: the rows whose ratio is above the limit that a gate set, by more than chance.
+    """
+
+    found: Evaluation
+    samples: Samples
+    dataset: Dataset
+    context: dict[str, Any]
+    failed: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """As `dsd evaluate --json` prints it."""
+        return table.as_json(self.found, self.context)
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """The table as text, in the order of `dsdcli.view.table.COLUMNS`."""
+        axes, voxel, unit = len(self.found.size), self.dataset.voxel_size, self.dataset.voxel_unit
+        return [table.cells(row, axes, voxel, unit) for row in self.found.rows]
+
+    def report(self, path: Path | str) -> None:
+        """Write a page with sheets, curves and the table.
+
+        Raises:
+            UsageError: no such folder.
+            DsdError: the system could not write.
+        """
+        write_report(Path(path), self.found, self.samples, self.dataset, self.context)
+
+    def __str__(self) -> str:
+        return "\n".join([table.summary(self.found), *table.plain(self.cells()), *table.novelty_lines(self.found)])
+
+    def _repr_html_(self) -> str:
+        return comparison_table(self.found, self.dataset)
+
+
+def evaluate(
+    samples: Samples | np.ndarray | Path | str | None = None,
+    real: Dataset | Path | str | None = None,
+    *,
+    metrics: str | Sequence[str] = "all",
+    match: bool = True,
+    crops: int | None = None,
+    seed: int = 0,
+    report: Path | str | None = None,
+    gates: Mapping[str, float] | None = None,
+    skip_bad: bool = False,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    device: str = "cpu",
+    note: Note = silent,
+    progress: Progress = unseen,
+) -> Evaluated:
+    """Compare samples with real images.
+
+    Every distance to the held-out part stands beside the noise floor: the same distance for as many real crops from the
+    training part.
+
+    Args:
+        samples: samples, their labels (n, *L), or a file or folder of them; by default the newest file here.
+        real: a dataset, or a segmented image; by default the dataset that the model was trained on, else the newest.
+        metrics: "fast", "all", or names (of `dsdcli.evaluation.metrics.METRICS`).
+        match: compare with crops of like volume fractions, not with any.
+        crops: real crops from each of the two parts.
+        report: write a page with sheets, curves and the table to this file.
+        gates: largest ratio by metric ("all" for every one); see `Evaluated.failed`.
+        skip_bad: leave out images of a folder that cannot be read.
+        jobs: processes; by default as many as cores, where the work is worth it.
+        scheduler: address of a dask cluster to measure on.
+        device: where to solve for diffusion: cpu, cuda or auto.
+        note, progress: are told what was assumed, and how far the work is.
+
+    Raises:
+        UsageError: a request that contradicts itself, or no such file.
+        DataError: samples or real images that cannot be used or compared.
+    """
+    chosen = choose_metrics(metrics)
+    _check_gates(gates or {}, chosen)
+    if report is not None:
+        require_folder(Path(report))
+    if samples is None:
+        samples = _newest_samples(note)
+    path = Path(samples) if isinstance(samples, Path | str) else None
+    if path and not path.exists():
+        raise UsageError(f"there is no samples file {path}; make one with: dsd generate -o {path}")
+    dataset = _open_real(real, samples, note)
+    stack = _read(samples, dataset, skip_bad, note)
+    workers = Workers(jobs, scheduler, device if device == "cpu" else str(pick_device(device)))
+    cache = None
+    if path:
+        partial = Path(f"{path.resolve().stem}.evaluate-partial.jsonl")
+        cache = Cache(partial, [phase.name for phase in dataset.phases])
+        if cache.found:
+            note(f"going on with what an earlier run left in {partial}: {cache.found} measured images")
+    try:
+        found = compare(
+            stack.stack,
+            dataset,
+            metrics=chosen,
+            match=match,
+            crops=crops,
+            seed=seed,
+            workers=workers,
+            cache=cache,
+            progress=lambda share, what: progress(100 * share, 100, f"({what})"),
+        )
+    except KeyboardInterrupt:
+        if cache and cache.path.exists():
+            note(f"what was measured is kept in {cache.path}; the same command goes on from there")
+        raise
+    for remark in _differences(stack, dataset) + found.remarks:
+        note(f"note: {remark}")
+    context = {
+        "samples_file": str(path) if path else None,
+        "real": str(dataset.path),
+        "real_digest": dataset.digest,
+        "phases": [phase.name for phase in dataset.phases],
+        "voxel_size": dataset.voxel_size,
+        "voxel_unit": dataset.voxel_unit,
+        "seed": seed,
+        **provenance(),
+    }
+    result = Evaluated(found, stack, dataset, context, _failed(gates or {}, found))
+    if report is not None:
+        result.report(report)
+        note(f"report: {report}")
+    if cache:
+        cache.discard()
+    return result
+
+
+def choose_metrics(metrics: str | Sequence[str]) -> tuple[str, ...]:
+    """ "fast", "all", or names in a sequence or between commas.
+
+    Raises:
+        UsageError: there is no such metric.
+    """
+    if metrics in ("all", "fast"):
+        return ALL if metrics == "all" else FAST
+    texts = metrics.split(",") if isinstance(metrics, str) else metrics
+    names = tuple(name.strip() for name in texts if name.strip())
+    strange = [name for name in names if name not in METRICS]
+    if strange or not names:
+        raise UsageError(f"there is no metric '{', '.join(strange)}'; there are fast, all, {', '.join(METRICS)}")
+    return names
+
+
+def _check_gates(gates: Mapping[str, float], chosen: tuple[str, ...]) -> None:
+    for name, limit in gates.items():
+        if name != "all" and name not in chosen:
+            raise UsageError(f"`gates={name}`: this metric is not computed; there are all, {', '.join(chosen)}")
+        if not limit > 0:
+            raise UsageError(f"`gates={name}={limit:g}`: a ratio is larger than 0")
+
+
+def _failed(gates: Mapping[str, float], found: Evaluation) -> tuple[str, ...]:
+    limits = [(row, gates.get(row.metric, gates.get("all", math.inf))) for row in found.rows]
+    return tuple(
+        f"{row.metric} {row.subject} {row.ratio:.2f} > {limit:g}"
+        for row, limit in limits
+        if row.ratio > limit and row.verdict not in _PASSED
+    )
+
+
+def _newest_samples(note: Note) -> Path:
+    path = newest_samples()
+    if path is None:
+        raise UsageError("no samples in this folder; make some with dsd generate, or name a file: dsd evaluate SAMPLES")
+    note(f"samples: {path} (the newest here)")
+    return path
+
+
+def _open_real(real: Dataset | Path | str | None, samples: Samples | np.ndarray | Path | str, note: Note) -> Dataset:
+    if isinstance(real, Dataset):
+        return real
+    phases = None
+    if real is not None:
+        phases = named_phases(Path(samples)) if isinstance(samples, Path | str) else getattr(samples, "phases", None)
+    dataset, remarks = open_real(Path(real) if real is not None else _default_real(samples, note), phases)
+    for remark in remarks:
+        note(f"note: {remark}")
+    return dataset
+
+
+def _default_real(samples: Samples | np.ndarray | Path | str, note: Note) -> Path:
+    """The dataset that the samples' model was trained on, else the newest here."""
+    trained_on = _recorded_dataset(samples, note)
+    if trained_on and Path(trained_on).is_file():
+        note(f"real: {trained_on} (the dataset that the model was trained on)")
+        return Path(trained_on)
+    path = newest_dataset()
+    if path is None:
+        missing = f"the dataset {trained_on} that the model was trained on is not at hand, and " if trained_on else ""
+        raise UsageError(
+            f"nothing real to compare with: {missing}there is no dataset here; "
+            "make one with dsd ingest IMAGE, or name it (or a segmented image) with `real`"
+        )
+    note(f"real: {path} (the newest dataset here)")
+    return path
+
+
+def _recorded_dataset(samples: Samples | np.ndarray | Path | str, note: Note) -> str | None:
+    if isinstance(samples, Samples):
+        return (samples.audit or {}).get("dataset")
+    record = Path(samples).with_suffix(".json") if isinstance(samples, Path | str) else None
+    if record is None or not record.is_file():
+        return None
+    try:
+        return json.loads(record.read_text(encoding="utf-8")).get("dataset")
+    except (OSError, ValueError, AttributeError):
+        note(f"note: cannot read the audit record {record}")
+        return None
+
+
+def _read(samples: Samples | np.ndarray | Path | str, dataset: Dataset, skip_bad: bool, note: Note) -> Samples:
+    """The samples in the phases of the dataset."""
+    if isinstance(samples, np.ndarray):
+        return samples_of(samples, dataset.phases)
+    if isinstance(samples, Samples):
+        return samples.as_phases(dataset.phases)
+    stack, bad = read_stack(Path(samples), dataset.phases, skip_bad)
+    for line in bad:
+        note(f"WARNING: left out: {line}")
+    return stack
+
+
+def _differences(stack: Samples, dataset: Dataset) -> list[str]:
+    """What makes the comparison less than fair."""
+    remarks = []
+    trained_on = (stack.audit or {}).get("dataset_digest")
+    if trained_on and trained_on != dataset.digest:
+        remarks.append(
+            f"{dataset.path} is not the dataset that the model was trained on: its training part may hold what "
+            "the model has not seen, and its held-out part what it has"
+        )
+    ours, theirs = stack.voxel_size, dataset.voxel_size
+    if ours and theirs and stack.voxel_unit == dataset.voxel_unit and abs(ours / theirs - 1) > 0.01:
+        remarks.append(
+            f"the voxels of the samples are {ours:g} {stack.voxel_unit}, those of {dataset.path} {theirs:g}: "
+            "crops of as many voxels are compared, in the units of the latter"
+        )
+    return remarks

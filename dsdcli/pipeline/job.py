@@ -1,0 +1,132 @@
+"""A request for samples, checked against the model: all that decides them, and the counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsdcli.data.dataset import Dataset
+from dsdcli.device import free_memory
+from dsdcli.errors import UsageError
+from dsdcli.network.model import UndoNet
+from dsdcli.pipeline.model import LoadedModel
+from dsdcli.process.lattice import Lattice, as_boundary
+from dsdcli.sampling.blocks import fitting_batch
+from dsdcli.sampling.counts import resolve_counts
+from dsdcli.sampling.registry import make_sampler
+from dsdcli.sampling.sampler import Sampler
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """All that decides the samples of a model but their counts."""
+
+    loaded: LoadedModel
+    lattice: Lattice
+    settings: Sampler
+    seed: int
+    batch: int
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedModel,
+        size: tuple[int, ...] | None,
+        boundary: str | None,
+        settings: Sampler,
+        seed: int | None,
+        batch: int | None,
+    ) -> "Job":
+        """Check the request against the model; ``None`` takes what it was trained with, a new seed, and as many samples
+        at a time as suit the memory that is free.
+
+        Raises:
+            UsageError: a size of another dimension than the model's, or an unknown boundary.
+        """
+        config = loaded.config
+        size = size or config.size
+        if len(size) != config.ndim:
+            wanted = "(H, W)" if config.ndim == 2 else "(D, H, W)"
+            raise UsageError(f"{loaded.path.name} is a {config.ndim}D model; give `size={wanted}`")
+        lattice = Lattice(tuple(size), as_boundary(boundary) if boundary else config.boundary)
+        batch = batch or fitting_batch(config, lattice, loaded.device, free_memory(loaded.device))
+        return cls(loaded, lattice, settings, pick_seed(seed), batch)
+
+    @classmethod
+    def prepare(
+        cls,
+        path: Path,
+        size: tuple[int, ...] | None,
+        boundary: str | None,
+        settings: Sampler,
+        seed: int | None,
+        batch: int | None,
+        device: torch.device,
+    ) -> "Job":
+        """`of` the model at ``path``, loaded for it."""
+        return cls.of(LoadedModel.open(path, device), size, boundary, settings, seed, batch)
+
+    @property
+    def model(self) -> UndoNet:
+        return self.loaded.network
+
+    @property
+    def path(self) -> Path:
+        return self.loaded.path
+
+
+def choose_sampler(sampler: str | Sampler, **settings: Any) -> Sampler:
+    """The sampler itself, or the one of that name with the settings that are not None.
+
+    Raises:
+        UsageError: no such sampler or setting, or settings beside a sampler that has its own.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if isinstance(sampler, str):
+        return make_sampler(sampler, **given)
+    if given:
+        raise UsageError(f"the sampler has settings of its own; leave out {', '.join(f'`{name}`' for name in given)}")
+    return sampler
+
+
+def merge_porosity(porosity: float | None, fractions: Mapping[str, float] | None) -> dict[str, float]:
+    """Volume fractions by phase, the porosity as that of the pore.
+
+    Raises:
+        UsageError: the pore is given twice.
+    """
+    merged = dict(fractions or {})
+    if porosity is not None:
+        if "pore" in merged:
+            raise UsageError("`porosity` and `fractions` of the pore say the same thing; give one")
+        merged["pore"] = porosity
+    return merged
+
+
+def pick_seed(seed: int | None) -> int:
+    """The seed that was given, or a new one."""
+    return seed if seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def make_totals(
+    job: Job, number: int, fractions: Mapping[str, float], counts: Mapping[str, int], like: Dataset | Path | str | None
+) -> np.ndarray:
+    """Voxels of every phase for each sample, int64 (n, K): the same for all, or those of random real crops.
+
+    Raises:
+        UsageError: a request that cannot be met, or a dataset with other phases than the model's.
+        DataError: the dataset is unreadable or smaller than the samples.
+    """
+    config, lattice = job.model.config, job.lattice
+    if like is None:
+        return np.tile(resolve_counts(config.phases, lattice.sites, fractions, counts, config.fractions), (number, 1))
+    dataset = like if isinstance(like, Dataset) else Dataset.open(like)
+    names = [phase.name for phase in dataset.phases]
+    if sorted(names) != sorted(phase.name for phase in config.phases):
+        known = ", ".join(phase.name for phase in config.phases)
+        raise UsageError(f"`like`: {dataset.path} has the phases {', '.join(names)}, the model {known}")
+    crops = dataset.crops("train", number, lattice.shape, np.random.default_rng(job.seed)).reshape(number, -1)
+    return np.stack([(crops == names.index(phase.name)).sum(1) for phase in config.phases], axis=1)

@@ -1,0 +1,143 @@
+"""The samples of a job as they are made: one by one, all in memory, or straight into a file."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsdcli.data.phases import Phase, to_labels
+from dsdcli.data.samples import write_samples
+from dsdcli.data.writers.sink import appends, open_sink
+from dsdcli.errors import UsageError
+from dsdcli.pipeline.audit import audit_record, decoding_record
+from dsdcli.pipeline.job import Job
+from dsdcli.pipeline.output import SHEET, SHEET_SAMPLES, Samples, Written, check_output, write_all
+from dsdcli.pipeline.progress import Progress, unseen
+from dsdcli.sampling.generate import generate, sample_seed
+from dsdcli.view.sheet import sheet_image
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One sample of a job; ``numpy.asarray`` gives its labels (*L).
+
+    Attributes:
+        index: its number in the job, which with the job's seed decides it.
+        image: phase indices uint8 (*L).
+        record: its entry in the audit record: seed, counts requested and achieved, how far the decoding went.
+    """
+
+    index: int
+    image: np.ndarray
+    phases: tuple[Phase, ...]
+    record: dict[str, Any]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        labels = to_labels(self.image, self.phases)
+        return labels if dtype is None else labels.astype(dtype)
+
+
+@dataclass(eq=False)
+class Stream:
+    """Samples as they are made: iterate over it once, or `collect` or `save` it.
+
+    Attributes:
+        totals: voxels of each phase in each sample, int64 (n, K).
+        indices: their numbers in the job.
+        shown: phase indices of the first of them, as they are made.
+    """
+
+    job: Job
+    totals: np.ndarray
+    indices: range
+    progress: Progress = unseen
+    shown: list[np.ndarray] = field(default_factory=list, init=False)
+    _records: list[dict[str, Any]] = field(default_factory=list, init=False)
+    _seconds: float = field(default=0.0, init=False)
+    _evaluations: int | None = field(default=None, init=False)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Every sample is checked before it is handed out: its counts are those requested."""
+        if self._records:
+            raise UsageError("a stream of samples can be read once; ask for a new one")
+        job, phases = self.job, self.job.loaded.phases
+        names = [phase.name for phase in phases]
+        each, batches = job.settings.evaluations, 0
+        self.progress(0, each and each * -(-len(self) // job.batch), "")
+        began = time.monotonic()
+        states = generate(job.model, self.totals, job.lattice, job.settings, job.seed, job.batch, indices=self.indices)
+        for state in states:
+            batches += bool(state.finished)
+            for index, decoded in state.finished:
+                wanted = self.totals[index - self.indices.start]
+                achieved = np.bincount(decoded.image.ravel(), minlength=len(names))
+                if not np.array_equal(achieved, wanted):
+                    raise AssertionError("the decoding missed the requested counts")
+                record = {
+                    "seed": sample_seed(job.seed, index),
+                    "requested": dict(zip(names, wanted.tolist(), strict=True)),
+                    "achieved": dict(zip(names, achieved.tolist(), strict=True)),
+                    "decoding": decoding_record(decoded),
+                }
+                self._records.append(record)
+                if len(self.shown) < SHEET_SAMPLES:
+                    self.shown.append(decoded.image)
+                yield Sample(index, decoded.image, phases, record)
+            self.progress(state.evaluations, state.total, "")
+        self._seconds = time.monotonic() - began
+        self._evaluations = round(state.evaluations / batches)  # a mean where only the rates decide
+
+    def audit(self) -> dict[str, Any]:
+        """The audit record, once every sample has been made.
+
+        Raises:
+            UsageError: too early.
+        """
+        if self._evaluations is None:
+            raise UsageError("the audit record is complete only when the stream has been read to its end")
+        job, config = self.job, self.job.loaded.config
+        part = {"indices": [self.indices.start, self.indices.stop]} if self.indices.start else {}
+        return audit_record(
+            job.loaded,
+            job.lattice,
+            job.settings,
+            job.seed,
+            self._seconds,
+            config.phases,
+            config.voxel_size,
+            config.voxel_unit,
+            self._records,
+            **{"evaluations_per_sample": self._evaluations, **part},
+        )
+
+    def collect(self) -> Samples:
+        """All samples in memory."""
+        config = self.job.loaded.config
+        stack = np.empty((len(self), *self.job.lattice.shape), np.uint8)
+        for sample in self:
+            stack[sample.index - self.indices.start] = sample.image
+        return Samples(stack, config.phases, config.voxel_size, config.voxel_unit, self.audit())
+
+    def save(self, path: Path | str) -> Written:
+        """As `Samples.save`; formats that can grow (.h5, .npy, .zarr) take each sample as it comes."""
+        out, config = check_output(path), self.job.loaded.config
+
+        def write(file: Path, extra: dict[str, Any]) -> None:
+            size, unit = config.voxel_size, config.voxel_unit
+            if not appends(file):
+                write_samples(file, self.collect().stack, config.phases, size, unit, extra)
+                return
+            about = {"voxel_size": size, "voxel_unit": unit, "extra": extra}
+            with open_sink(file, (len(self), *self.job.lattice.shape), config.phases, about) as put:
+                for sample in self:
+                    put(sample.index - self.indices.start, sample.image)
+
+        if out.suffix.lower() == SHEET:
+            self.collect()
+        return write_all(out, write, lambda: sheet_image(np.stack(self.shown), config.phases), self.audit)

@@ -1,0 +1,201 @@
+"""Training: from a dataset to a run folder that can be resumed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsdcli.data.dataset import SPLITS, Dataset
+from dsdcli.data.voxel import sides
+from dsdcli.device import pick_device
+from dsdcli.errors import DsdError, UsageError
+from dsdcli.network.catalogue import find_model
+from dsdcli.network.checkpoint import load_model
+from dsdcli.network.config import preset as check_preset
+from dsdcli.pipeline.defaults import default_dataset, newest_run
+from dsdcli.pipeline.progress import Note, Progress, silent, unseen
+from dsdcli.process.lattice import as_boundary
+from dsdcli.sampling.generate import generate, stack_of
+from dsdcli.sampling.trapezoidal import Trapezoidal
+from dsdcli.training.recipes import RECIPES, TrainSettings
+from dsdcli.training.run import Run, make_config
+from dsdcli.training.trainer import Report, Trainer
+from dsdcli.view.sheet import write_sheet
+
+SHEET_IMAGES = 8
+SHEET_STEPS = 8
+LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run folder, and how far its training went."""
+
+    run: Path
+    step: int
+    seconds: float
+    best_validation: float | None
+    finished: bool
+
+
+def train(
+    dataset: Dataset | Path | str | None = None,
+    *,
+    start_from: Path | str | None = None,
+    preset: str | None = None,
+    size: Sequence[int] | None = None,
+    steps: int | None = None,
+    max_seconds: float | None = None,
+    batch: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    boundary: str | None = None,
+    precision: str | None = None,
+    validate_every: int | None = None,
+    device: str = "auto",
+    out: Path | str | None = None,
+    resume: bool = False,
+    note: Note = silent,
+    progress: Progress = unseen,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train a model on a dataset, or go on with a run; None takes the default for the network and the device, and of a
+    run that is resumed what it was started with.
+
+    Args:
+        dataset: by default the newest here.
+        start_from: begin with the weights of this model (shipped, run or folder) instead of random ones.
+        preset: tiny (the default on a CPU), small (on a GPU) or base.
+        size: sides of the training crops in voxels, (64, 64); three make a 3D model.
+        max_seconds: training time after which to stop, if sooner than ``steps``.
+        out: run folder; by default runs/<dataset>-001 and up.
+        resume: go on with the run in ``out`` (by default the newest under ./runs) where it stopped, with its settings:
+            only ``steps`` and ``max_seconds`` may be changed.
+        note, progress: are told what was picked and validated, and how far the training is.
+        stop: asked after every step; where it says yes, the state is saved and the training ends.
+
+    Raises:
+        UsageError: a request that contradicts itself, or no such dataset, model or run.
+        DataError: the dataset is unreadable, holds a single phase or is smaller than the crops.
+        DsdError: the training diverged, or a file could not be written.
+    """
+    given = {
+        "preset": preset,
+        "size": None if size is None else tuple(size),
+        "steps": steps,
+        "max_seconds": max_seconds,
+        "batch": batch,
+        "lr": lr,
+        "seed": seed,
+        "boundary": as_boundary(boundary) if boundary else None,
+        "precision": precision,
+        "validate_every": validate_every,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    target, folder = pick_device(device), None if out is None else Path(out)
+    if resume:
+        if start_from:
+            raise UsageError("`resume=True` goes on with a run, `start_from` starts a new one; give one of them")
+        run, data, settings = _resumed(folder, dataset, given, note)
+        config = run.config()
+    else:
+        run, (data, settings) = None, _started(dataset, given, target, note)
+        config = make_config(data, settings)
+    trainer = Trainer(config, settings, data, target)
+    if start_from:
+        trainer.start_from(load_model(find_model(str(start_from)), target))
+    if run is None:
+        run = Run.create(folder, data, config, settings)
+    elif run.resumable():
+        trainer.restore(run.folder)
+        run.trim_log(trainer.step)
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    note(
+        f"run {run.folder}: {settings.preset} ({parameters / 1e6:.2f} M parameters), crops "
+        f"{sides(settings.size)}, {settings.boundary}, {target.type}, {settings.precision}"
+    )
+    _drive(run, trainer, note, progress, stop)
+    best = None if trainer.best == float("inf") else trainer.best
+    return Trained(run.folder, trainer.step, trainer.seconds, best, trainer.finished())
+
+
+def _started(
+    dataset: Dataset | Path | str | None, given: dict[str, Any], device: torch.device, note: Note
+) -> tuple[Dataset, TrainSettings]:
+    """The dataset and the settings of a new run."""
+    data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset or default_dataset(note))
+    gpu = device.type == "cuda"
+    defaults: dict[str, Any] = {
+        "preset": "small" if gpu else "tiny",
+        "size": (64, 64),
+        "max_seconds": None,
+        "seed": 0,
+        "boundary": "noflux",
+        "precision": "bfloat16" if gpu else "float32",
+    }
+    preset = given.get("preset", defaults["preset"])
+    check_preset(preset)
+    settings = TrainSettings(**{**defaults, **RECIPES[preset], **given})
+    for split in SPLITS:  # fail before training, not during it, where a split cannot give crops of this size
+        data.crops(split, 1, settings.size, np.random.default_rng(0))
+    return data, settings
+
+
+def _resumed(
+    folder: Path | None, dataset: Dataset | Path | str | None, given: dict[str, Any], note: Note
+) -> tuple[Run, Dataset, TrainSettings]:
+    folder = folder or newest_run()
+    if folder is None:
+        raise UsageError("`resume=True`: there is no run under ./runs; name one by `out`")
+    run = Run(folder)
+    manifest = run.manifest()
+    settings = run.settings()
+    changed = [n for n, v in given.items() if n not in ("steps", "max_seconds") and v != getattr(settings, n)]
+    if changed:
+        raise UsageError(f"`resume=True` keeps the run's settings; leave out {', '.join(changed)} or start a new run")
+    data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset or Path(manifest["dataset"]["path"]))
+    if data.digest != manifest["dataset"]["digest"]:
+        raise UsageError(f"{data.path} is not the dataset that {folder} was trained on; its content has changed")
+    note(f"resuming {folder} on {data.path}")
+    return run, data, replace(settings, **given)
+
+
+def _drive(run: Run, trainer: Trainer, note: Note, progress: Progress, stop: Callable[[], bool]) -> None:
+    """Train to the end, or until told to stop: log, checkpoint, draw."""
+    limit, steps = trainer.settings.max_seconds, trainer.settings.steps
+    progress(trainer.seconds if limit else trainer.step, limit or steps, "")
+    try:
+        for report in trainer.run():
+            speed = report.step / report.seconds
+            done = min(report.seconds, limit) if limit else report.step
+            progress(done, limit or steps, f"step {report.step} loss {report.mean:.4f} {speed:.2f} steps/s")
+            if report.validation is not None:
+                run.log(report)
+                run.checkpoint(trainer, report.best)
+                note(_validated(report, draw_sheet(trainer, run.sheet(report.step))))
+            elif report.step % LOG_EVERY == 0:
+                run.log(report)
+            if stop():
+                run.checkpoint(trainer, best=False)
+                return
+    except FloatingPointError as error:
+        raise DsdError(f"training diverged: {error}; lower `lr` and resume from the last checkpoint") from error
+
+
+def _validated(report: Report, sheet: Path) -> str:
+    return f"step {report.step}: validation {report.validation:.4f}{' (best)' if report.best else ''}, {sheet}"
+
+
+def draw_sheet(trainer: Trainer, path: Path) -> Path:
+    """Draw a few samples with the counts of held-out crops, and write them below these as a PNG sheet."""
+    size, config = trainer.settings.size, trainer.model.config
+    crops = trainer.dataset.crops("heldout", SHEET_IMAGES, size, np.random.default_rng(1))
+    totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
+    sampler = Trapezoidal(steps=SHEET_STEPS)
+    images = stack_of(generate(trainer.average, totals, trainer.lattice, sampler, 0, SHEET_IMAGES))
+    titles = ["real"] * len(crops) + ["generated"] * len(crops)
+    write_sheet(path, np.concatenate([crops, images]), config.phases, len(crops), titles)
+    return path
