@@ -1,7 +1,7 @@
 """Discrete Spatial Diffusion: microstructures with exact phase fractions.
 
-``dsdcli.load("berea-2d").generate(64, porosity=0.21, seed=7)`` gives samples; `docs/python.md` shows the rest. What is
-named here is loaded when it is first used.
+``dsdcli.load("berea-2d").generate(64, porosity=0.21, seed=7)`` gives samples; docs/guide/python.md shows the rest.
+What is named here is loaded when it is first used.
 """
 
 from importlib import import_module

@@ -17,14 +17,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+import dsdcli
 from dsdcli.data.dataset import Dataset
-from dsdcli.device import pick_device
 from dsdcli.evaluation.crops import matched_crops
 from dsdcli.evaluation.metrics import measure
 from dsdcli.files import atomic
-from dsdcli.network.catalogue import find_model
-from dsdcli.pipeline.job import Job, make_totals
-from dsdcli.sampling.generate import generate
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.view.sheet import colours
 
@@ -47,21 +44,18 @@ class Panel:
 
 def make_panel(dataset_path: Path, model: str, n: int, steps: int, seed: int, device: str) -> Panel:
     """Generate n samples and draw the real crops that go with them."""
-    dataset, path = Dataset.open(dataset_path), find_model(model)
-    job = Job.prepare(path, None, None, Trapezoidal(steps=steps), seed, 64, pick_device(device))
-    if job.lattice.ndim != 2:
+    dataset, found = Dataset.open(dataset_path), dsdcli.load(model, device)
+    if found.config.ndim != 2:
         raise SystemExit(f"{model} is a 3D model; this picture is for 2D ones")
-    stack = np.empty((n, *job.lattice.shape), np.uint8)
-    for state in generate(job.model, make_totals(job, n, {}, {}, dataset_path), job.lattice, job.settings, seed, 64):
-        for index, decoded in state.finished:
-            stack[index] = decoded.image
-    order = [[p.name for p in dataset.phases].index(phase.name) for phase in job.model.config.phases]
-    stack = np.array(order, np.uint8)[stack]  # the model's phase indices -> the dataset's
+    samples = found.generate(n, like=dataset, steps=steps, seed=seed)
+    order = [[p.name for p in dataset.phases].index(phase.name) for phase in samples.phases]
+    stack = np.array(order, np.uint8)[samples.stack]  # the model's phase indices -> the dataset's
     heldout, train = (
         matched_crops(dataset, split, stack, repeats, np.random.default_rng([seed, repeats])).stack
         for split, repeats in (("heldout", REPEATS), ("train", 1))
     )
-    return Panel(f"{path.name}, {job.settings.evaluations} evaluations", dataset, stack, heldout, train)
+    title = f"{found.path.name}, {samples.audit['evaluations_per_sample']} evaluations"
+    return Panel(title, dataset, stack, heldout, train)
 
 
 def curves(stack: np.ndarray, phases: Sequence[str]) -> dict[tuple[str, str], np.ndarray]:

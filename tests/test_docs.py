@@ -10,7 +10,7 @@ import pytest
 import typer
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 METHOD = (ROOT / "docs/method.md").read_text(encoding="utf-8")
 
 

@@ -60,11 +60,15 @@ def test_the_whole_of_readme_from_the_shell(small, dsd):
 
 def test_the_page_for_python_runs_from_the_first_line_to_the_last(small, monkeypatch):
     monkeypatch.setattr("dsdcli.sampling.registry.SAMPLERS", dict(SAMPLERS))
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/python.md").read_text(encoding="utf-8"), re.M | re.S)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/guide/python.md").read_text(encoding="utf-8"), re.M | re.S
+    )
     assert len(blocks) > 8
     names = {"__name__": "page"}
     for block in blocks:
         for many in ("10_000", "64", "32"):
-            block = block.replace(f"({many}, ", "(4, ").replace(f'.tif", {many}', '.tif", 4')
-        exec(compile(block, "docs/python.md", "exec"), names)
+            for verb in ("generate", "stream"):
+                block = block.replace(f"{verb}({many}, ", f"{verb}(4, ")
+            block = block.replace(f'.tif", {many}', '.tif", 4')
+        exec(compile(block, "docs/guide/python.md", "exec"), names)
     assert {path.name for path in small.iterdir()} >= {"samples.tif", "rocks.dsd.h5", "fillings.tif", "report.html"}

@@ -84,9 +84,17 @@ class UndoNet(nn.Module):
             clean = logits.softmax(1)[:, list(self.config.carried)]
             sizes = [number for number, _ in domains]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
-            followed = torch.cat([log_undo_ratio(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
-        corrected = followed + rates * damping(per_image(dose, rates))
+            followed = torch.cat([self.followed(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
+        corrected = followed + rates * self.damping(per_image(dose, rates))
         return Prediction(tempered(corrected, per_image(dose, rates)), logits)
+
+    def followed(self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+        """What of log(h / s) follows from the clean image, as `dsdcli.process.origins.log_undo_ratio` has it."""
+        return log_undo_ratio(clean, counts, dose, lattice)
+
+    def damping(self, dose: torch.Tensor) -> torch.Tensor:
+        """Keeps an error of the U-Net from becoming a large drift at large doses."""
+        return 1 / torch.sqrt(1 + 2 * dose)
 
     def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.trapezoidal`."""
@@ -105,11 +113,6 @@ class UndoNet(nn.Module):
         k = torch.arange(1, DOSE_FEATURES // 2 + 1, device=dose.device)
         angle = DOSE_FREQUENCY * torch.log(dose.double() / DOSE_ORIGIN)[:, None] * k
         return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1).float()
-
-
-def damping(dose: torch.Tensor) -> torch.Tensor:
-    """Keeps an error of the U-Net from becoming a large drift at large doses."""
-    return 1 / torch.sqrt(1 + 2 * dose)
 
 
 def tempered(log_ratio: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:

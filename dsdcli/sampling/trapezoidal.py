@@ -65,19 +65,43 @@ class Trapezoidal:
         of the first: the theta-trapezoidal rule with theta = 1/2, which makes up for the structure having moved
         meanwhile.
         """
-
-        def means(s: float, span: float) -> tuple[torch.Tensor, torch.Tensor | None]:
-            """Mean numbers of directed and undirected hops over a span of log-dose, (P, 2d) each; None: no such."""
-            counts = particles.occupancy(lattice, len(generators), phases)
-            h = rates(counts, torch.full((len(generators),), s, dtype=torch.float64, device=counts.device), lattice)
-            h = at_particles(h, particles, lattice)
-            return torch.relu(h - s) * span, self.eta * span * h.clamp_max(s) if self.eta else None
-
         for now, then in pairwise(dose_grid(self.steps, dose, self.dose_end, self.rho)):
-            half = math.log(now / then) / 2
-            first, shuffle = means(now, half)
-            particles = leap(particles, first, shuffle, lattice, generators)
+            half, between = math.log(now / then) / 2, math.sqrt(now * then)
+            first, shuffle = self.means(self.undo(particles, phases, rates, lattice, now, generators), now, half)
+            particles = self.move(particles, first, shuffle, half, lattice, generators)
             yield particles
-            second, shuffle = means(math.sqrt(now * then), half)
-            particles = leap(particles, torch.relu(2 * second - first), shuffle, lattice, generators)
+            second, shuffle = self.means(
+                self.undo(particles, phases, rates, lattice, between, generators), between, half
+            )
+            particles = self.move(particles, torch.relu(2 * second - first), shuffle, half, lattice, generators)
             yield particles
+
+    def undo(
+        self,
+        particles: Particles,
+        phases: int,
+        rates: Rates,
+        lattice: Lattice,
+        dose: float,
+        generators: Sequence[torch.Generator],
+    ) -> torch.Tensor:
+        """Undo counts h (P, 2d) of every particle, all images at the same dose."""
+        counts = particles.occupancy(lattice, len(generators), phases)
+        doses = torch.full((len(generators),), dose, dtype=torch.float64, device=counts.device)
+        return at_particles(rates(counts, doses, lattice), particles, lattice)
+
+    def means(self, h: torch.Tensor, dose: float, span: float) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Mean numbers of directed and balanced hops over a span of log-dose, (P, 2d) each; None for no such hops."""
+        return torch.relu(h - dose) * span, self.eta * span * h.clamp_max(dose) if self.eta else None
+
+    def move(
+        self,
+        particles: Particles,
+        directed: torch.Tensor,
+        balanced: torch.Tensor | None,
+        span: float,
+        lattice: Lattice,
+        generators: Sequence[torch.Generator],
+    ) -> Particles:
+        """One leap, over a span of log-dose, with these mean numbers of hops."""
+        return leap(particles, directed, balanced, lattice, generators)

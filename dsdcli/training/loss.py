@@ -117,14 +117,21 @@ def losses(model: UndoNet, walked: Walked) -> Losses:
     """Judge the network on images that have walked: the mean over images, each with the square root of its walking
     particles as weight. By their number alone holes would hardly count; with equal weights they would add most noise.
     """
+    undo, entropy = image_losses(model, walked)
+    root = walked.particles.clamp_min(1).float().sqrt()  # (B,)
+    weight = 1 / (root * root.sum())
+    clean = entropy / torch.sqrt(1 + walked.dose.float())
+    return Losses((weight * undo).sum(), (weight * clean).sum())
+
+
+def image_losses(model: UndoNet, walked: Walked) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of every image the divergence of the undo counts, summed over its particles, and the entropy of the clean image,
+    summed over its sites: (B,) each."""
     told = None
     if walked.known.any():
         told = one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None]
     log_hat, logits = model(walked.counts, walked.dose, walked.domains, told)  # (B, C, 2d, *L), (B, K, *L)
-    root = walked.particles.clamp_min(1).float().sqrt()  # (B,)
-    weight = 1 / (root * root.sum())
     per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
     undo = walked.dose.float() * per_image + walked.floor.float()
     entropy = F.cross_entropy(logits, walked.images.long(), reduction="none") * walked.walkable  # (B, *L)
-    clean = entropy.flatten(1).sum(1) / torch.sqrt(1 + walked.dose.float())
-    return Losses((weight * undo).sum(), (weight * clean).sum())
+    return undo, entropy.flatten(1).sum(1)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
 from dsdcli.training.holes import Holes
 from dsdcli.training.known import random_known
-from dsdcli.training.loss import Walked, losses
+from dsdcli.training.loss import Losses, Walked, losses
 from dsdcli.training.recipes import TrainSettings
 
 STATE = "state.safetensors"
@@ -47,13 +48,18 @@ class Report:
 
 
 class Trainer:
-    """Trains one model on one dataset; everything needed to go on identically is in `save` / `restore`."""
+    """Trains one model on one dataset; everything needed to go on identically is in `save` / `restore`.
+
+    A recipe of another kind is a subclass: with another ``network``, `doses` or `losses`.
+    """
+
+    network: ClassVar[type[UndoNet]] = UndoNet
 
     def __init__(self, config: ModelConfig, settings: TrainSettings, dataset: Dataset, device: torch.device) -> None:
         self.settings, self.dataset, self.device = settings, dataset, device
         self.lattice = Lattice(settings.size, settings.boundary)
         torch.manual_seed(settings.seed)
-        self.model = UndoNet(config).to(device)
+        self.model = self.network(config).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.lr, weight_decay=0.01, betas=(0.9, 0.99)
@@ -161,7 +167,7 @@ class Trainer:
         crops = self.dataset.crops("train", number, domains.lattice.shape, self.rng, augment=True)
         walked = self.walk(crops, domains, self.rng, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            return losses(self.model, walked).total
+            return self.losses(self.model, walked).total
 
     def walk(self, crops: np.ndarray, domains: Holes, rng: np.random.Generator, generator: torch.Generator) -> Walked:
         """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing."""
@@ -170,7 +176,7 @@ class Trainer:
         for number, domain in domains.draw(len(crops), rng):
             images = torch.from_numpy(crops[done : done + number]).to(self.device)
             high = max(min(config.dose_max, domain.mixing_dose()), 2 * config.dose_min)
-            dose = stratified_log_doses(number, config.dose_min, high, generator)
+            dose = self.doses(number, config.dose_min, high, generator)
             known = None if isinstance(domain, Hole) else self.known(number, domain, rng)
             parts.append(Walked.draw(images, config.carried, dose, domain, generator, known))
             done += number
@@ -184,6 +190,14 @@ class Trainer:
                 mask[:] = random_known(lattice.shape, rng)
         return torch.from_numpy(masks).to(self.device)
 
+    def doses(self, number: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+        """Doses (B,) of the crops of a batch."""
+        return stratified_log_doses(number, low, high, generator)
+
+    def losses(self, model: UndoNet, walked: Walked) -> Losses:
+        """What is minimised."""
+        return losses(model, walked)
+
     @torch.no_grad()
     def validate(self) -> float:
         """Loss of the averaged weights on held-out crops, with the same crops, holes, doses and walks every time."""
@@ -194,7 +208,7 @@ class Trainer:
         total, block = 0.0, max(1, VALIDATION_BLOCK // self.lattice.sites)
         for i in range(0, number, block):
             walked = self.walk(crops[i : i + block], self.domains, rng, generator)
-            total += losses(self.average, walked).total.item() * len(walked.images)
+            total += self.losses(self.average, walked).total.item() * len(walked.images)
         return total / number
 
     def save(self, folder: Path) -> None:

@@ -15,13 +15,13 @@ the border of periodic samples neighbours should differ as often as elsewhere. T
 512x512 (or the largest), shifted by half its size, so that its border runs through the middle.
 """
 
-import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from shared import options, print_row, print_table, samples, slashed, to_model, typical_totals
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
@@ -33,8 +33,8 @@ from dsdcli.evaluation.measures.thickness import local_thickness
 from dsdcli.evaluation.statistics import Correlation
 from dsdcli.files import atomic
 from dsdcli.network.catalogue import find_model
-from dsdcli.pipeline.job import Job, make_totals
-from dsdcli.sampling.generate import generate
+from dsdcli.network.checkpoint import load_model
+from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.view.sheet import colours
 
@@ -81,18 +81,6 @@ def local_deviation(stack: np.ndarray, subjects: range, window: int) -> np.ndarr
     return np.sqrt(local.var(axis=2, ddof=1).mean(axis=1))
 
 
-def draw(job: Job, number: int) -> np.ndarray:
-    """Samples (n, Y, X) at the volume fractions of the training images; stops if a count is not exact."""
-    totals = make_totals(job, number, {}, {}, None)
-    stack = np.empty((number, *job.lattice.shape), np.uint8)
-    for state in generate(job.model, totals, job.lattice, job.settings, job.seed, job.batch):
-        for index, decoded in state.finished:
-            stack[index] = decoded.image
-    if any((np.bincount(image.ravel(), minlength=len(t)) != t).any() for image, t in zip(stack, totals, strict=True)):
-        raise SystemExit("a count is not exact")
-    return stack
-
-
 def real_statistics(dataset: Dataset, samples: np.ndarray, window: int) -> tuple[Statistics, Statistics] | None:
     """Of held-out and of training crops like ``samples``; None where the dataset has none so large."""
     phases = len(dataset.phases)
@@ -116,41 +104,32 @@ def seam(stack: np.ndarray) -> tuple[float, float, float, float]:
     return border, mean, others.std(), (np.abs(others - mean) >= abs(border - mean)).mean()
 
 
-def listed(values: np.ndarray, form: str = ".1f") -> str:
-    """Percentages, divided by slashes."""
-    return " / ".join("-" if np.isnan(v) else format(100 * v, form) for v in values)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, "steps", "seed", "device")
     parser.add_argument("model", help="name or path of a 2D model")
     parser.add_argument("--real", type=Path, required=True, metavar="DATASET", help="the dataset it was trained on")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
     parser.add_argument("--walls", nargs="+", default=["noflux", "periodic"])
     parser.add_argument("--area", type=int, default=2**20, help="voxels of each size, or more (default 1024^2)")
-    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps of the reverse walk")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("-o", "--out", type=Path, help="picture of a periodic sample")
-    options = parser.parse_args()
+    chosen = parser.parse_args()
     began = time.monotonic()
-    dataset = Dataset.open(options.real)
+    dataset = Dataset.open(chosen.real)
+    model = load_model(find_model(chosen.model), pick_device(chosen.device))
+    window = max(model.config.size)
+    order = np.argsort(to_model(dataset, model.config)).astype(np.uint8)  # the dataset's index of each phase
     names, phases = [phase.name for phase in dataset.phases], len(dataset.phases)
     pairs = [f"{names[a]}-{names[b]}" for a, b in zip(*np.triu_indices(phases, 1), strict=True)]
     print(f"in %; phases {' / '.join(names)} (one of two is enough), interfaces {' / '.join(pairs)}\n")
-    print("| walls | samples | real | two-point | pore size | interface | local | real local | seconds |")
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    columns = ("walls", "samples", "real", "two-point", "pore size", "interface", "local", "real local", "seconds")
+    print_table(columns)
     seams, picture, real = [], None, {}
-    for walls in options.walls:
-        for side in sorted(options.sizes):
-            job = Job.prepare(
-                find_model(options.model), (side, side), walls, Trapezoidal(steps=options.steps), options.seed,
-                None, pick_device(options.device),
-            )  # fmt: skip
-            order = np.array([names.index(phase.name) for phase in job.model.config.phases], np.uint8)
-            window = max(job.model.config.size)
+    for walls in chosen.walls:
+        for side in sorted(chosen.sizes):
+            lattice = Lattice((side, side), walls)
             start = time.monotonic()
-            stack = order[draw(job, max(1, options.area // side**2))]
+            totals = typical_totals(model.config, lattice, max(1, chosen.area // side**2))
+            stack = order[samples(model, totals, lattice, Trapezoidal(steps=chosen.steps), chosen.seed)]
             seconds = time.monotonic() - start
             if side not in real and (found := real_statistics(dataset, stack, window)):
                 real[side] = found
@@ -158,35 +137,36 @@ def main() -> None:
             heldout, train = real[nearest]
             made = Statistics.of(stack, phases, window)
             (s2, radius, surface), floor = made.differences(heldout), train.differences(heldout)
-            cells = (
-                walls,
-                f"{len(stack)} of {side}x{side}",
-                f"{nearest}x{nearest}",
-                f"{listed(s2)} ({listed(floor[0])})",
-                f"{listed(radius, '+.1f')} ({listed(floor[1], '+.1f')})",
-                f"{listed(surface, '+.1f')} ({listed(floor[2], '+.1f')})",
-                listed(made.local),
-                f"{listed(heldout.local)} ({listed(train.local)})",
-                f"{seconds:.0f}",
+            print_row(
+                (
+                    walls,
+                    f"{len(stack)} of {side}x{side}",
+                    f"{nearest}x{nearest}",
+                    f"{slashed(100 * s2)} ({slashed(100 * floor[0])})",
+                    f"{slashed(100 * radius, '+.1f')} ({slashed(100 * floor[1], '+.1f')})",
+                    f"{slashed(100 * surface, '+.1f')} ({slashed(100 * floor[2], '+.1f')})",
+                    slashed(100 * made.local),
+                    f"{slashed(100 * heldout.local)} ({slashed(100 * train.local)})",
+                    f"{seconds:.0f}",
+                )
             )
-            print(f"| {' | '.join(cells)} |", flush=True)
             if walls == "periodic":
-                seams.append((side, *seam(stack)))
+                border, mean, deviation, farther = seam(stack)
+                elsewhere = f"{100 * mean:.2f} ({100 * deviation:.2f})"
+                seams.append((f"{side}x{side}", f"{100 * border:.2f}", elsewhere, f"{100 * farther:.0f}"))
                 if picture is None or side <= PICTURE:
                     picture = stack[0]
     if seams:
-        print("\n| periodic | unlike across the border, % | elsewhere, % (deviation) | lines as far from the mean, % |")
-        print("|---|---|---|---|")
-        for side, border, mean, deviation, farther in seams:
-            values = f"{100 * border:.2f} | {100 * mean:.2f} ({100 * deviation:.2f}) | {100 * farther:.0f}"
-            print(f"| {side}x{side} | {values} |")
-    if options.out and picture is not None:
+        print()
+        head = ("unlike across the border, %", "elsewhere, % (deviation)", "lines as far from the mean, %")
+        print_table(("periodic", *head), seams)
+    if chosen.out and picture is not None:
         shifted = np.roll(picture, [side // 2 for side in picture.shape], (0, 1))
         image = Image.fromarray(shifted, "P")
         image.putpalette(colours(dataset.phases).ravel().tolist())
-        with atomic(options.out) as temporary:
+        with atomic(chosen.out) as temporary:
             image.save(temporary, "PNG", optimize=True)
-        print(f"\n{options.out}")
+        print(f"\n{chosen.out}")
     print(f"\nevery count exact; {time.monotonic() - began:.0f} s in all")
 
 

@@ -6,20 +6,23 @@ python examples/studies/benchmark_generate.py --model nmc-2d --steps 16 --device
 python examples/studies/benchmark_generate.py --compare            (the network alone, in several set-ups)
 """
 
-import argparse
 import copy
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from stopwatch import Stopwatch, channels_first, finish, machine, peak_memory, print_ratios, side_by_side, with_threads
+from shared import machine, options, typical_totals
+from stopwatch import Stopwatch, channels_first, finish, peak_memory, print_ratios, side_by_side, with_threads
 
 from dsdcli.cli.parse import parse_batch, parse_size
-from dsdcli.device import pick_device
+from dsdcli.device import free_memory, pick_device
 from dsdcli.network.catalogue import find_model
-from dsdcli.pipeline.job import Job, make_totals
+from dsdcli.network.checkpoint import load_model
+from dsdcli.network.model import UndoNet
+from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
-from dsdcli.sampling.blocks import block_images
+from dsdcli.sampling.blocks import block_images, fitting_batch
 from dsdcli.sampling.generate import generate
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
@@ -27,35 +30,34 @@ ROUNDS = 15
 COMPARED_DOSE = 5.0
 
 
-def measure(job: Job, n: int) -> None:
+def measure(name: str, model: UndoNet, lattice: Lattice, sampler: Trapezoidal, n: int, batch: int) -> None:
     """Time a whole job, and the network in it."""
     network = Stopwatch()
-    job.model.net.forward = network.time(job.model.net.forward)
-    totals = make_totals(job, n, {}, {}, None)
-    for _ in generate(job.model, totals[: job.batch], job.lattice, Trapezoidal(steps=1), 0, job.batch):
+    model.net.forward = network.time(model.net.forward)
+    totals = typical_totals(model.config, lattice, n)
+    for _ in generate(model, totals[:batch], lattice, Trapezoidal(1), 0, batch):
         pass  # warm up: the first evaluation also sets up the device
     network.seconds = 0.0
     finish()
     began = time.perf_counter()
-    for state in generate(job.model, totals, job.lattice, job.settings, job.seed, job.batch):
+    for state in generate(model, totals, lattice, sampler, 0, batch):
         evaluations = state.evaluations
     seconds = time.perf_counter() - began
-    device = next(job.model.parameters()).device
-    size = "x".join(map(str, job.lattice.shape))
-    print(f"{n} samples of {size} with {job.path.name} on {machine(device)}, {job.batch} at a time")
+    device = next(model.parameters()).device
+    size = "x".join(map(str, lattice.shape))
+    print(f"{n} samples of {size} with {name} on {machine(device)}, {batch} at a time")
     print(f"{seconds:.2f} s in all, {seconds / n * 1000:.0f} ms a sample; peak memory {peak_memory(device)}")
-    print(f"{job.settings.evaluations} evaluations a sample, {evaluations} batches through the network")
+    print(f"{sampler.evaluations} evaluations a sample, {evaluations} batches through the network")
     outside = 100 * (1 - network.seconds / seconds)
     print(f"network {100 - outside:.1f} % of the time, walk, rates and decoding the other {outside:.1f} %")
 
 
-def compare(job: Job) -> None:
+def compare(model: UndoNet, lattice: Lattice) -> None:
     """Time one block of the network in several set-ups, in turns."""
-    model, lattice = job.model, job.lattice
     device = next(model.parameters()).device
     images = block_images(lattice, device)
     generators = [torch.Generator(device).manual_seed(i) for i in range(images)]
-    totals = torch.from_numpy(make_totals(job, images, {}, {}, None)[:, model.config.carried]).to(device)
+    totals = torch.from_numpy(typical_totals(model.config, lattice, images)[:, model.config.carried]).to(device)
     counts = scatter(totals, lattice, generators).occupancy(lattice, images, model.phases)
     dose = torch.full((images,), COMPARED_DOSE, dtype=torch.float64, device=device)
 
@@ -92,22 +94,23 @@ def compare(job: Job) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, "steps", "threads", "device")
     parser.add_argument("--model", default="berea-2d", help="name or path (default berea-2d)")
     parser.add_argument("-n", type=int, default=64, help="samples (default 64)")
     parser.add_argument("--size", type=parse_size, help="HxW (default: that of the training crops)")
-    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps, of two evaluations each")
     parser.add_argument("--batch", type=parse_batch, help="samples at a time (default auto)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--compare", action="store_true", help="time the network in several set-ups instead")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = pick_device(options.device)
-    settings = Trapezoidal(steps=options.steps)
-    job = Job.prepare(find_model(options.model), options.size, None, settings, 0, options.batch, device)
-    compare(job) if options.compare else measure(job, options.n)
+    chosen = parser.parse_args()
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    device = pick_device(chosen.device)
+    model = load_model(find_model(chosen.model), device)
+    lattice = Lattice(chosen.size or model.config.size, model.config.boundary)
+    if chosen.compare:
+        compare(model, lattice)
+    else:
+        batch = chosen.batch or fitting_batch(model.config, lattice, device, free_memory(device))
+        measure(Path(chosen.model).name, model, lattice, Trapezoidal(chosen.steps), chosen.n, batch)
 
 
 if __name__ == "__main__":

@@ -4,28 +4,28 @@ python examples/studies/benchmark_train.py rocks.dsd.h5                 (tiny, 1
 python examples/studies/benchmark_train.py rocks.dsd.h5 --compare       (whole steps, in several set-ups)
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from stopwatch import Stopwatch, channels_first, finish, machine, peak_memory, print_ratios, side_by_side, with_threads
+from shared import machine, options
+from stopwatch import Stopwatch, channels_first, finish, peak_memory, print_ratios, side_by_side, with_threads
 
-import dsdcli.training.trainer as training
 from dsdcli.cli.parse import parse_size
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
+from dsdcli.training.trainer import Trainer
 
 WARM_UP = 2
 ROUNDS = 7
 LR = 1e-4
 
 
-def make_eigenbases(trainer: training.Trainer) -> None:
+def make_eigenbases(trainer: Trainer) -> None:
     """Do what a run does once for each of its free-form holes, so that it does not count as part of the steps."""
     began = time.perf_counter()
     for domains in (trainer.domains, *(wide for _, wide in trainer.wide)):
@@ -34,23 +34,30 @@ def make_eigenbases(trainer: training.Trainer) -> None:
     print(f"eigenbases of the holes, once for a run: {time.perf_counter() - began:.1f} s")
 
 
-def measure(trainer: training.Trainer, steps: int) -> None:
+def measure(trainer: Trainer, steps: int) -> None:
     """Time steps, and the parts of them."""
     make_eigenbases(trainer)
-    forward = Stopwatch()
+    forward, walk = Stopwatch(), Stopwatch()
+    loss = Stopwatch(forward)
     watches = {
-        "crops from the dataset": (crops := Stopwatch()),
-        "forward walk and undo counts": (walk := Stopwatch()),
-        "rates and loss": (loss := Stopwatch(forward)),
+        "crops from the dataset": (crops := Stopwatch(walk, loss, forward)),
+        "forward walk and undo counts": walk,
+        "rates and loss": loss,
         "network, forward": forward,
         "network, backward": (backward := Stopwatch()),
         "optimiser": (optimiser := Stopwatch()),
     }
-    Dataset.crops = crops.time(Dataset.crops)
     trainer.walk = walk.time(trainer.walk)
-    training.losses = loss.time(training.losses)
+    trainer.losses = loss.time(trainer.losses)
     trainer.model.net.forward = forward.time(trainer.model.net.forward)
-    torch.Tensor.backward = backward.time(torch.Tensor.backward)
+    draw = trainer.batch_loss
+
+    def timed_loss() -> torch.Tensor:
+        found = draw()
+        found.backward = backward.time(found.backward)
+        return found
+
+    trainer.batch_loss = crops.time(timed_loss)
     trainer.optimizer.step = optimiser.time(trainer.optimizer.step)
     for _ in range(WARM_UP):
         trainer.train_step(LR)
@@ -72,7 +79,7 @@ def measure(trainer: training.Trainer, steps: int) -> None:
     print(f"{'outside the network (first three)':34}{100 * outside / seconds:6.1f} %")
 
 
-def compare(make: Callable[..., training.Trainer]) -> None:
+def compare(make: Callable[..., Trainer]) -> None:
     """Time whole steps in several set-ups, in turns."""
     trainers = {
         "as it is": make(),
@@ -97,30 +104,28 @@ def compare(make: Callable[..., training.Trainer]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, "threads", "device")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--size", type=parse_size, default=(64, 64))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=30, help="steps to time (default 30)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's choice)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--compare", action="store_true", help="time steps in several set-ups instead")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = pick_device(options.device)
+    chosen = parser.parse_args()
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    device = pick_device(chosen.device)
     settings = TrainSettings(
-        options.preset, options.size, 10**6, None, options.batch, 1e-3, 0, "noflux",
+        chosen.preset, chosen.size, 10**6, None, chosen.batch, 1e-3, 0, "noflux",
         "bfloat16" if device.type == "cuda" else "float32",
     )  # fmt: skip
-    dataset = Dataset.open(options.dataset)
+    dataset = Dataset.open(chosen.dataset)
     config = make_config(dataset, settings)
 
-    def make(**changes: str) -> training.Trainer:
-        return training.Trainer(config, replace(settings, **changes), dataset, device)
+    def make(**changes: str) -> Trainer:
+        return Trainer(config, replace(settings, **changes), dataset, device)
 
-    compare(make) if options.compare else measure(make(), options.steps)
+    compare(make) if chosen.compare else measure(make(), chosen.steps)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ Every filled hole is a case of its own, in a random image: boxes, discs and scat
 at borders and around the ring. Every part of a hole must have its counts, and everything outside must be as it was.
 """
 
-import argparse
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
 import torch
+from shared import options
 
 from dsdcli.data.phases import Phase
 from dsdcli.network.catalogue import shipped_models
@@ -156,13 +156,13 @@ def check_holes(total: int, settings: Trapezoidal, rng: np.random.Generator) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("-n", type=int, default=1000, help="samples, and images with holes (default 1000 each)")
     parser.add_argument("--steps", type=int, default=4, help="leaps of the reverse walk (default 4)")
-    options = parser.parse_args()
+    chosen = parser.parse_args()
     rng = np.random.default_rng(0)
-    settings = Trapezoidal(steps=options.steps)
-    exact = [check(options.n, settings, rng) for check in (check_samples, check_holes)]
+    settings = Trapezoidal(steps=chosen.steps)
+    exact = [check(chosen.n, settings, rng) for check in (check_samples, check_holes)]
     raise SystemExit(0 if all(exact) else 1)
 
 

@@ -16,14 +16,13 @@ same places, and divided by what the real content gives there:
 Beside it stands what the same model does when it makes whole images. Intervals are 95 %, from a bootstrap of the crops.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.fft
+from inpaint_measures import Statistics, covariance, errors, floor, ratios
+from shared import counts_of, markdown, options, samples, to_model
 from skimage.morphology import disk
 
 from dsdcli.data.dataset import Dataset
@@ -34,7 +33,6 @@ from dsdcli.network.checkpoint import load_model
 from dsdcli.network.model import UndoNet
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.hole_counts import kept
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.view.sheet import write_sheet
@@ -45,95 +43,7 @@ MARGIN = 8  # voxels between a hole and the border of its quarter
 FILLINGS = 2  # of each hole
 QUARTERS = 4  # of a crop, each with a hole
 PIECES = 256  # that the pasted one is chosen from
-LAGS = 16
-BATCH = 64
-RESAMPLES = 1000
 SHOWN = 5  # holes of each kind in the picture
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What is measured of every hole; the first axis are the images.
-
-    Attributes:
-        rim: how many neighbours across the rim differ, (n, 1 + pairs): all, then those of every pair of phases.
-        faces: the same of neighbours inside.
-        inside: covariance of each phase between voxels of the hole, (n, K, LAGS); NaN at lags without pairs.
-        across: the same between a voxel in the hole and one outside.
-    """
-
-    rim: np.ndarray
-    faces: np.ndarray
-    inside: np.ndarray
-    across: np.ndarray
-
-    @classmethod
-    def of(cls, images: np.ndarray, masks: np.ndarray, phases: int) -> "Statistics":
-        """Measure images (n, *L) that have a hole each, masks (n, *L)."""
-        rows = [
-            (
-                unlike(image, hole, ~hole, phases),
-                unlike(image, hole, hole, phases),
-                covariance(image, hole, hole, phases),
-                covariance(image, hole, ~hole, phases),
-            )
-            for image, hole in zip(images, masks, strict=True)
-        ]
-        return cls(*(np.array(column) for column in zip(*rows, strict=True)))
-
-
-def unlike(image: np.ndarray, a: np.ndarray, b: np.ndarray, phases: int) -> np.ndarray:
-    """Faces between unlike voxels, one in the set ``a``, one in ``b``: all, then by pairs of phases; (1 + pairs,).
-
-    Within one set every face is counted from both sides.
-    """
-    found = np.zeros((phases, phases), np.int64)
-    for axis in range(image.ndim):
-        low, high = ((slice(None),) * axis + (s,) for s in (slice(None, -1), slice(1, None)))
-        for one, other in ((low, high), (high, low)):
-            both = a[one] & b[other]
-            np.add.at(found, (image[one][both], image[other][both]), 1)
-    pairs = (found + found.T)[np.triu_indices(phases, 1)]
-    return np.append(pairs.sum(), pairs)
-
-
-def covariance(image: np.ndarray, a: np.ndarray, b: np.ndarray, phases: int) -> np.ndarray:
-    """S2 - phi_a phi_b of each phase between voxels of ``a`` and of ``b`` at lags of 1 .. LAGS voxels: (K, LAGS)."""
-    padded = [scipy.fft.next_fast_len(side + LAGS + 1, real=True) for side in image.shape]
-    steps = [np.minimum(np.arange(n), n - np.arange(n)) for n in padded]
-    lag = np.sqrt(sum(step**2.0 for step in np.ix_(*steps))).astype(np.int64).clip(max=LAGS + 1).ravel()
-
-    def pairs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        spectrum = np.conj(scipy.fft.rfftn(one, padded)) * scipy.fft.rfftn(other, padded)
-        return np.bincount(lag, np.rint(scipy.fft.irfftn(spectrum, padded)).ravel())[1 : LAGS + 1]
-
-    a, b = a.astype(float), b.astype(float)
-    possible = pairs(a, b)
-    rows = []
-    for here in (image == phase for phase in range(phases)):
-        with np.errstate(invalid="ignore"):
-            rows.append(pairs(here * a, here * b) / possible - np.average(here, weights=a) * (here * b).sum() / b.sum())
-    return np.array(rows)
-
-
-def errors(found: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Relative L2 distance of the mean covariance of each phase, from (n, K, LAGS) and (m, K, LAGS): (K,)."""
-    a, b = np.nanmean(found, 0), np.nanmean(real, 0)
-    return np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)
-
-
-def floor(real: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """`errors` between halves of the real holes, scaled to two sets as large as all of them: (K,)."""
-    orders = [rng.permutation(len(real)) for _ in range(50)]
-    return np.mean([errors(real[order[::2]], real[order[1::2]]) for order in orders], axis=0) / np.sqrt(2)
-
-
-def ratios(found: np.ndarray, real: np.ndarray, crops: int, rng: np.random.Generator) -> list[str]:
-    """Ratios of mean counts (n, m) and (n', m), both in the order of the crops, with intervals."""
-    found, real = (x.reshape(crops, -1, x.shape[-1]).mean(1) for x in (found, real))
-    chosen = rng.integers(crops, size=(RESAMPLES, crops))
-    low, high = np.percentile(found[chosen].sum(1) / real[chosen].sum(1), [2.5, 97.5], axis=0)
-    return [f"{r:.2f} [{a:.2f}, {b:.2f}]" for r, a, b in zip(found.sum(0) / real.sum(0), low, high, strict=True)]
 
 
 def square(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -170,25 +80,13 @@ def joined(parts: np.ndarray) -> np.ndarray:
     return parts.reshape(-1, 2, 2, side, side).swapaxes(2, 3).reshape(-1, 2 * side, 2 * side)
 
 
-def run(
-    model: UndoNet,
-    totals: np.ndarray,
-    lattice: Lattice,
-    settings: Trapezoidal,
-    seed: int,
-    around: np.ndarray | None = None,
-) -> np.ndarray:
-    """All images of `generate`: (n, *L)."""
-    return stack_of(generate(model, totals, lattice, settings, seed, BATCH, around))
-
-
 def fill(model: UndoNet, real: np.ndarray, masks: np.ndarray, settings: Trapezoidal, seed: int) -> np.ndarray:
     """dsd: the four holes of a crop at once, `FILLINGS` times: (n, FILLINGS, a, a)."""
     filled = []
     for number, (crop, mask) in enumerate(zip(joined(real), joined(masks), strict=True)):
         hole = Hole(crop.shape, mask=mask)
         totals = kept(crop, hole.parts, len(model.config.phases))
-        images = run(model, np.stack([totals] * FILLINGS), hole, settings, seed + number, crop)
+        images = samples(model, np.stack([totals] * FILLINGS), hole, settings, seed + number, crop)
         filled.append(quarters(images).reshape(FILLINGS, QUARTERS, *real.shape[1:]).swapaxes(0, 1))
         print(f"\r{number + 1} of {len(real) // QUARTERS} crops filled ", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -227,7 +125,7 @@ def print_table(
     pairs = [f", {names[a]}-{names[b]}" for a, b in zip(*np.triu_indices(k, 1), strict=True)] if k > 2 else []
     rims = [f"rim mismatch{pair}" for pair in ("", *pairs)]
     truth = Statistics.of(real, masks, k)
-    rows = [["", *rims, "two-point error inside", "across", "interface"], ["---"] * (len(rims) + 4)]
+    head, rows = ["", *rims, "two-point error inside", "across", "interface"], []
     for method, filled in methods.items():
         found = Statistics.of(filled.reshape(-1, *real.shape[1:]), np.repeat(masks, FILLINGS, axis=0), k)
         curves = [
@@ -237,7 +135,7 @@ def print_table(
         rows.append([method, *rim[: len(rims)], *curves, faces[0]])
     curves = [percent(floor(x, rng)[shown]) for x in (truth.inside, truth.across)]
     rows.append(["real, elsewhere", *[""] * len(rims), *curves, ""])
-    print("\n".join("| " + " | ".join(row) + " |" for row in rows))
+    print(markdown(head, rows))
 
 
 def shown_phases(phases: Sequence[Phase]) -> list[int]:
@@ -247,30 +145,26 @@ def shown_phases(phases: Sequence[Phase]) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, "steps", "seed", "device")
     parser.add_argument("model", help="shipped model, run or folder, in 2D")
     parser.add_argument("dataset", type=Path)
     parser.add_argument("-n", type=int, default=200, help="fillings of holes of each kind by each method (default 200)")
-    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps of the reverse walk")
     parser.add_argument("--eta", type=float, default=Trapezoidal().eta, help="share of back-and-forth hops kept")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("-o", "--out", type=Path, default=Path("inpaint_quality.png"))
-    options = parser.parse_args()
-    dataset, settings = Dataset.open(options.dataset), Trapezoidal(steps=options.steps, eta=options.eta)
-    model = load_model(find_model(options.model), pick_device(options.device))
+    chosen = parser.parse_args()
+    dataset, settings = Dataset.open(chosen.dataset), Trapezoidal(steps=chosen.steps, eta=chosen.eta)
+    model = load_model(find_model(chosen.model), pick_device(chosen.device))
     if model.config.ndim != 2:
-        parser.error(f"{options.model} is a 3D model; this example is for 2D ones")
+        parser.error(f"{chosen.model} is a 3D model; this example is for 2D ones")
     phases = model.config.phases
     k, side = len(phases), max(*model.config.size, SQUARE + 2 * MARGIN)
-    names = [phase.name for phase in phases]
-    to_model = np.array([names.index(phase.name) for phase in dataset.phases], np.uint8)
-    rng = np.random.default_rng(options.seed)
-    crops = -(-options.n // (FILLINGS * QUARTERS))
-    real = quarters(to_model[dataset.crops("heldout", crops, (2 * side, 2 * side), rng)])  # (n, a, a)
-    pieces = to_model[dataset.crops("train", PIECES, (side, side), rng)]
+    names, order = [phase.name for phase in phases], to_model(dataset, model.config)
+    rng = np.random.default_rng(chosen.seed)
+    crops = -(-chosen.n // (FILLINGS * QUARTERS))
+    real = quarters(order[dataset.crops("heldout", crops, (2 * side, 2 * side), rng)])  # (n, a, a)
+    pieces = order[dataset.crops("train", PIECES, (side, side), rng)]
     print(
-        f"{options.model}, {settings.evaluations} evaluations, eta {settings.eta:g}: {len(real)} holes of each kind in "
+        f"{chosen.model}, {settings.evaluations} evaluations, eta {settings.eta:g}: {len(real)} holes of each kind in "
         f"{crops} held-out crops of {2 * side}x{2 * side}, each filled {FILLINGS} times. Two-point errors of "
         f"{' / '.join(names[phase] for phase in shown_phases(phases))}."
     )
@@ -278,7 +172,7 @@ def main() -> None:
     for title, make in ((f"Square holes, {SQUARE}x{SQUARE}", square), ("Free-form holes", free_form)):
         masks = np.stack([make(side, rng) for _ in real])
         methods = {
-            "dsd": fill(model, real, masks, settings, options.seed),
+            "dsd": fill(model, real, masks, settings, chosen.seed),
             "pasted piece": paste(real, masks, pieces, k),
             "random voxels": shuffle(real, masks, rng),
         }
@@ -287,17 +181,16 @@ def main() -> None:
         for image, mask, *fillings in zip(real[:SHOWN], masks, *methods.values(), strict=False):
             tiles += [image, np.where(mask, k, image), *fillings[0][:2], *(filled[0] for filled in fillings[1:])]
     whole = np.ones_like(real, bool)
-    totals = np.stack([np.bincount(image.ravel(), minlength=k) for image in real])
-    samples = run(model, totals, Lattice((side, side)), settings, options.seed)
-    found, truth = (np.stack([covariance(i, w, w, k) for i, w in zip(x, whole, strict=True)]) for x in (samples, real))
+    made = samples(model, counts_of(real, k), Lattice((side, side)), settings, chosen.seed)
+    found, truth = (np.stack([covariance(i, w, w, k) for i, w in zip(x, whole, strict=True)]) for x in (made, real))
     shown = shown_phases(phases)
     print(
         f"\nWhole images of {side}x{side} by the same model, with the counts of the {len(real)} quarters: two-point "
         f"error {percent(errors(found, truth)[shown])}; real, elsewhere {percent(floor(truth, rng)[shown])}."
     )
     titles = ["real", "hole", "dsd", "dsd", "pasted piece", "random voxels"]
-    write_sheet(options.out, np.stack(tiles), [*phases, Phase("hole", -1)], 6, titles * (len(tiles) // 6))
-    print(f"\n{options.out}")
+    write_sheet(chosen.out, np.stack(tiles), [*phases, Phase("hole", -1)], 6, titles * (len(tiles) // 6))
+    print(f"\n{chosen.out}")
 
 
 if __name__ == "__main__":

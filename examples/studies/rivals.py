@@ -8,7 +8,6 @@ trained weights, so that the table can be made again without training. `--author
 github.com/lanl/DiscreteSpatialDiffusion, adds a table of the forward corruption beside that of the method's authors.
 """
 
-import argparse
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # here and in the commands that are run: everyone gets one thread
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from rivals import annealing, corruption, gaussian, generators, table, walk
 from rivals.table import Method
+from shared import counts_of, markdown, options
 
 from dsdcli.cli.parse import parse_size
 from dsdcli.data.dataset import Dataset
@@ -133,7 +133,7 @@ def methods(
     if cfl:
         name = f"{reference.name if reference else 'dsd'}, CFL tau-leaping, {cfl} samples"
         yield by_dsd(name, reference or folder, dataset, size, cfl, ("--sampler", "cfl"))
-    totals = np.stack([np.bincount(image.ravel(), minlength=len(dataset.phases)) for image in ours.stack])
+    totals = counts_of(ours.stack, len(dataset.phases))
     yield by_gaussian(rival, totals, size)
     data = dataset.crops("train", FITTED, size, np.random.default_rng(0))
     yield by_annealing(totals, size, data, ours.seconds)
@@ -154,7 +154,7 @@ def compare(dataset: Dataset, found: Sequence[Method], work: Path) -> str:
         scored.append((method, table.scores(result)))
     rows = [(f"real against real, {len(found[0].stack)} samples", *table.quality(real, "1 ± "), *["-"] * 4)]
     rows += [(method.name, *table.quality(score), *table.cost(method)) for method, score in scored]
-    return table.markdown(("", *table.COLUMNS), rows) + "\n" + "\n".join(table.losses(scored, real)) + "\n"
+    return "\n".join([markdown(("", *table.COLUMNS), rows), "", *table.losses(scored, real), ""])
 
 
 def corruption_table(folder: Path, dataset: Dataset) -> str:
@@ -169,7 +169,7 @@ def corruption_table(folder: Path, dataset: Dataset) -> str:
             c = corruption.measure(authors, images, Lattice((side, side), boundary), dose)
             times = (f"{1000 * c.authors:.2f}", f"{1000 * c.dsd:.2f}", f"{c.table:.2g}")
             rows.append((f"{boundary}, {side}x{side}", f"{dose:g}", *times, f"{c.p_authors:.2f}", f"{c.p_dsd:.2f}"))
-    return table.markdown(head, rows)
+    return markdown(head, rows) + "\n"
 
 
 def sheet(path: Path, dataset: Dataset, found: Sequence[Method]) -> None:
@@ -183,7 +183,7 @@ def sheet(path: Path, dataset: Dataset, found: Sequence[Method]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("dataset", type=Path, help="made by dsd ingest, of any number of phases")
     parser.add_argument("--minutes", type=float, default=20.0, help="training time of each network (default 20)")
     parser.add_argument("-n", type=int, default=128, help="samples of each method, 2 or more (default 128)")
@@ -195,26 +195,26 @@ def main() -> None:
     parser.add_argument("--authors", type=Path, metavar="DIR", help="checkout of lanl/DiscreteSpatialDiffusion")
     parser.add_argument("--work", type=Path, metavar="DIR", help="where to keep the trained weights")
     parser.add_argument("-o", "--out", type=Path, default=Path("rivals.png"), help="the sheet of samples")
-    options = parser.parse_args()
-    if options.n < 2:
+    chosen = parser.parse_args()
+    if chosen.n < 2:
         parser.error("-n: an ensemble has 2 samples or more")
-    dataset = Dataset.open(options.dataset)
-    reference = find_model(options.dsd_reference) if options.dsd_reference else None
-    if options.work:
-        options.work.mkdir(exist_ok=True)
-    with nullcontext(options.work) if options.work else tempfile.TemporaryDirectory() as work:
-        found = list(methods(dataset, options.size, options.minutes, options.n, options.cfl, Path(work), reference))
+    dataset = Dataset.open(chosen.dataset)
+    reference = find_model(chosen.dsd_reference) if chosen.dsd_reference else None
+    if chosen.work:
+        chosen.work.mkdir(exist_ok=True)
+    with nullcontext(chosen.work) if chosen.work else tempfile.TemporaryDirectory() as work:
+        found = list(methods(dataset, chosen.size, chosen.minutes, chosen.n, chosen.cfl, Path(work), reference))
         with tempfile.TemporaryDirectory() as scratch:
             text = compare(dataset, found, Path(scratch))
-    sheet(options.out, dataset, found)
+    sheet(chosen.out, dataset, found)
     phases = " / ".join(phase.name for phase in dataset.phases)
-    print(f"{dataset.path.name}, phases {phases}; seconds for {options.n} samples; torch {torch.__version__}\n")
+    print(f"{dataset.path.name}, phases {phases}; seconds for {chosen.n} samples; torch {torch.__version__}\n")
     print(text)
-    if options.authors:
-        print(corruption_table(options.authors, dataset))
+    if chosen.authors:
+        print(corruption_table(chosen.authors, dataset))
     else:
         print("The authors' corruption is left out; name their checkout by --authors.")
-    print(options.out)
+    print(chosen.out)
 
 
 if __name__ == "__main__":

@@ -14,17 +14,17 @@ decode there and then: how near the decoding is to the identity. The others walk
 Crops come from the training part, so that what is chosen by this table can be judged on the held-out part.
 """
 
-import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from shared import mean_vectors, options, print_row, print_table, slashed, to_model
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
-from dsdcli.evaluation.metrics import METRICS, measure
+from dsdcli.evaluation.metrics import METRICS, Vectors
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.model import UndoNet
@@ -70,26 +70,21 @@ def there_and_back(
             yield decode(p, n, wanted[None], config.carried, lattice).image
 
 
-def summary(stack: Sequence[np.ndarray], names: Sequence[str]) -> dict[tuple[str, str], np.ndarray]:
-    """Mean vector of every compared metric and subject."""
-    vectors = [measure(image, names, COMPARED) for image in stack]
-    return {key: np.mean([v[key] for v in vectors], axis=0, dtype=np.float64) for key in vectors[0]}
-
-
-def row(made: dict, real: dict, ndim: int) -> list[str]:
+def compared(made: Vectors, real: Vectors, ndim: int) -> list[str]:
+    """The last cells of a line."""
     cells = []
     for metric in COMPARED:
         kind = METRICS[metric].kind(ndim)
         pairs = [(made[key], real[key]) for key in real if key[0] == metric]
         if metric == "two-point":
-            cells.append(" / ".join(f"{100 * kind.distance(a, b):.1f}" for a, b in pairs))
+            cells.append(slashed(100 * kind.distance(a, b) for a, b in pairs))
         else:
-            cells.append(" / ".join(f"{kind.summary(a) / kind.summary(b):.3f}" for a, b in pairs))
+            cells.append(slashed((kind.summary(a) / kind.summary(b) for a, b in pairs), ".3f"))
     return cells
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, "steps", "seed", "device")
     parser.add_argument("model", help="name or path of a model")
     parser.add_argument("dataset", type=Path, help="the dataset it was trained on")
     parser.add_argument("-n", type=int, default=64, help="crops (default 64)")
@@ -97,33 +92,26 @@ def main() -> None:
     parser.add_argument(
         "--ends", type=float, nargs="+", default=[Trapezoidal().dose_end], help="doses at which to decode"
     )
-    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps of the whole walk back")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    options = parser.parse_args()
-    dataset = Dataset.open(options.dataset)
-    model = load_model(find_model(options.model), pick_device(options.device))
+    chosen = parser.parse_args()
+    dataset = Dataset.open(chosen.dataset)
+    model = load_model(find_model(chosen.model), pick_device(chosen.device))
     config = model.config
     names = [phase.name for phase in config.phases]
-    if sorted(names) != sorted(phase.name for phase in dataset.phases):
-        parser.error(f"{options.dataset} has other phases than {options.model}")
-    order = np.array([names.index(phase.name) for phase in dataset.phases], np.uint8)
-    crops = order[dataset.crops("train", options.n, config.size, np.random.default_rng(options.seed))]
-    real = summary(crops, names)
+    crops = to_model(dataset, config)[dataset.crops("train", chosen.n, config.size, np.random.default_rng(chosen.seed))]
+    real = mean_vectors(crops, names, COMPARED)
     subjects = {metric: " / ".join(key[1].replace("|", "-") for key in real if key[0] == metric) for metric in COMPARED}
     head = [f"{METRICS[m].title.split(' by ')[0].split(',')[0].lower()}: {subjects[m]}" for m in COMPARED]
-    print(f"{options.n} crops of {config.dataset}, {options.model}; two-point in %, the others made / real\n")
-    print("| from dose | leaps | decoded at | differ | " + " | ".join(head) + " |")
-    print("|" + "---|" * (4 + len(COMPARED)), flush=True)
+    print(f"{chosen.n} crops of {config.dataset}, {chosen.model}; two-point in %, the others made / real\n")
+    print_table(["from dose", "leaps", "decoded at", "differ", *head])
     top = START * config.dose_max
-    trips = [(end, 0, end) for end in options.ends]
-    for dose in options.doses:
-        for end in options.ends:
-            trips.append((dose, leaps(dose, top, Trapezoidal(options.steps, dose_end=end)), end))
+    trips = [(end, 0, end) for end in chosen.ends]
+    for dose in chosen.doses:
+        for end in chosen.ends:
+            trips.append((dose, leaps(dose, top, Trapezoidal(chosen.steps, dose_end=end)), end))
     for dose, steps, end in trips:
-        stack = np.stack(list(there_and_back(model, crops, dose, steps, end, options.seed)))
+        stack = np.stack(list(there_and_back(model, crops, dose, steps, end, chosen.seed)))
         cells = [f"{dose:g}", f"{steps or ''}", f"{end:g}", f"{100 * (stack != crops).mean():.2f} %"]
-        print("| " + " | ".join([*cells, *row(summary(stack, names), real, len(config.size))]) + " |", flush=True)
+        print_row([*cells, *compared(mean_vectors(stack, names, COMPARED), real, len(config.size))])
 
 
 if __name__ == "__main__":

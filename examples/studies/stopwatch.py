@@ -79,11 +79,6 @@ def with_threads(threads: int, function: Callable[[], Any]) -> Callable[[], Any]
     return run
 
 
-def machine(device: torch.device) -> str:
-    """The device in words."""
-    return torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-
-
 def peak_memory(device: torch.device) -> str:
     """The most memory this process has held so far."""
     if device.type == "cuda":

@@ -30,6 +30,7 @@ def read_picture(path: Path) -> Raster:
     try:
         with _opened(path) as picture:
             kind, software = picture.format, picture.info.get("Software")
+            coded = picture.mode == "P"
             frames = getattr(picture, "n_frames", 1)
             if software == "dsd contact sheet":
                 raise DataError(
@@ -51,8 +52,10 @@ def read_picture(path: Path) -> Raster:
     except (OSError, SyntaxError, ValueError, struct.error, OverflowError) as error:
         raise DataError(f"cannot read {path}: damaged picture ({error})") from error
     remarks: tuple[str, ...] = ()
+    if coded:
+        remarks = (f"{name} has a palette of colours; labels are the stored numbers, whatever colours a viewer shows",)
     if frames > 1:
-        remarks = (f"{name} moves: its {frames} frames are read as a stack",)
+        remarks += (f"{name} moves: its {frames} frames are read as a stack",)
     if array.ndim - (frames > 1) == 3:
         array, more = grey_of_colours(array, name)
         remarks += more

@@ -1,6 +1,5 @@
 """Gaussian diffusion (Karras et al. 2022, "EDM") with dsd's own U-Net, conditioned on the volume fractions."""
 
-import copy
 import math
 from collections.abc import Iterator
 from itertools import pairwise
@@ -9,14 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from dsdcli.data.dataset import Dataset
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
 from dsdcli.network.model import DOSE_FEATURES, pad
 from dsdcli.process.image import assign
 from dsdcli.sampling.generate import sample_seed
 from dsdcli.training.loss import one_hot
-from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.trainer import Trainer
 
 # All numbers are those of the paper (its Table 1).
@@ -28,7 +25,7 @@ FREQUENCY = math.pi / math.log(SIGMA_MAX / SIGMA_MIN)
 
 
 class Denoiser(nn.Module):
-    """D(x; sigma, f): the expected clean field. Rates are one-hot channels of the carried phases less their volume
+    """D(x; sigma, f): the expected clean field. Fields are one-hot channels of the carried phases less their volume
     fractions f, which are known, scaled to the standard deviation SIGMA_DATA."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -55,13 +52,7 @@ class Denoiser(nn.Module):
 class GaussianTrainer(Trainer):
     """dsd's training loop, optimiser, learning rate and average of weights, with EDM's network and loss."""
 
-    def __init__(self, config: ModelConfig, settings: TrainSettings, dataset: Dataset, device: torch.device) -> None:
-        super().__init__(config, settings, dataset, device)
-        torch.manual_seed(settings.seed)
-        self.model = Denoiser(config).to(device)
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        same = {name: self.optimizer.defaults[name] for name in ("lr", "betas", "weight_decay")}
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), **same)
+    network = Denoiser
 
     def batch_loss(self) -> torch.Tensor:
         s = self.settings

@@ -107,8 +107,3 @@ def losses(found: Sequence[tuple[Method, Scores]], real: Scores) -> list[str]:
         if method.rival:
             lines.append(f"- {method.name} beats {found[0][0].name} in: {', '.join(better) or 'nothing'}")
     return lines
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

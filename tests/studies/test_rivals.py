@@ -12,12 +12,12 @@ import torch
 from dsdcli.evaluation.measures.correlation import two_point
 from dsdcli.process.lattice import Lattice
 
-EXAMPLES = Path(__file__).parent.parent / "examples/studies"
+STUDIES = Path(__file__).parents[2] / "examples/studies"
 
 
 @pytest.fixture(autouse=True)
 def examples(monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.syspath_prepend(STUDIES)
 
 
 def totals_of(stack, phases):
@@ -32,7 +32,7 @@ def test_the_table_of_all_methods(tmp_path, electrode, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["--minutes", "0.005", "-n", "2", "--size", "16x16", "--cfl", "0", "--work", "work"]
     monkeypatch.setattr(sys, "argv", ["rivals.py", str(electrode.path), *words])
-    runpy.run_path(str(EXAMPLES / "rivals.py"), run_name="__main__")
+    runpy.run_path(str(STUDIES / "rivals.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     names = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| ")]
     assert names[2].startswith("real against real")

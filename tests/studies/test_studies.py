@@ -1,0 +1,172 @@
+"""The studies run, in a short version, and count what they say they count."""
+
+import itertools
+import re
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.network.config import Architecture
+from dsdcli.network.model import UndoNet
+from dsdcli.training.loss import losses
+from dsdcli.training.recipes import TrainSettings
+from dsdcli.training.run import make_config
+from tests.conftest import blobs, save_model
+
+STUDIES = Path(__file__).parents[2] / "examples/studies"
+
+
+@pytest.fixture
+def model(rock, tmp_path):
+    """A small untrained model of the two-phase material."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_model(folder, rock, (16, 16))
+    return folder
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch, capsys):
+    """Run a study in this process, in a folder of its own: its stdout."""
+    monkeypatch.syspath_prepend(STUDIES)
+    monkeypatch.chdir(tmp_path)
+
+    def run(script, *words, code=None):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, words)])
+        try:
+            runpy.run_path(str(STUDIES / script), run_name="__main__")
+        except SystemExit as end:
+            assert end.code == code
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_exactness(study):
+    said = study("exactness.py", "-n", 8, "--steps", 1, code=0)
+    assert re.search(r"^8 samples, .* 8 have requested == achieved counts, 0 have not$", said, re.MULTILINE)
+    assert re.search(r"^8 images with \d+ holes, .* 8 exact in every hole, 8 untouched outside$", said, re.MULTILINE)
+
+
+def test_benchmark(study, model):
+    said = study("benchmark_generate.py", "--model", model, "-n", 3, "--batch", 2, "--steps", 4)
+    assert said.startswith("3 samples of 16x16 with model on ")
+    assert "9 evaluations a sample, 18 batches through the network" in said
+
+
+def test_benchmark_of_training(study, rock):
+    said = study("benchmark_train.py", rock.path, "--size", "16x16", "--batch", 2, "--steps", 2)
+    assert "outside the network (first three)" in said
+
+
+def test_any_size(study, tmp_path, rock, model):
+    words = ("--real", rock.path, "--sizes", 16, 32, 64, "--area", 512, "--steps", 1, "-o", "a.png")
+    said = study("any_size.py", model, *words)
+    assert "| noflux | 2 of 16x16 | 16x16 |" in said
+    assert "| periodic | 1 of 64x64 | 32x32 |" in said  # no real crops are so large
+    assert "every count exact" in said
+    assert Image.open(tmp_path / "a.png").size == (64, 64)
+
+
+def test_round_trip(study, rock, model):
+    said = study("round_trip.py", model, rock.path, "-n", 4, "--doses", 0.5, "--ends", 0.06, 0.02, "--steps", 2)
+    rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| 0")]
+    assert [row[:3] for row in rows] == [
+        ["| 0.06", "", "0.06"], ["| 0.02", "", "0.02"], ["| 0.5", "1", "0.06"], ["| 0.5", "1", "0.02"]
+    ]  # fmt: skip
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_quality_of_fillings(study, tmp_path, rock, model):
+    train, heldout = (LabelledImage(blobs((2, 80, 80), [0.3], seed), "ZYX") for seed in (0, 1))
+    path = tmp_path / "wide.dsd.h5"
+    Dataset(path, rock.phases, 2.0, "um", "z", 1, {"sources": []}, (train,), (heldout,)).write(path)
+    said = study("inpaint_quality.py", model, path, "-n", 16, "--steps", 1, "-o", "holes.png")
+    assert "8 holes of each kind in 2 held-out crops of 80x80, each filled 2 times" in said
+    assert len(re.findall(r"^\| (?:dsd|pasted piece|random voxels) \| \d", said, re.MULTILINE)) == 6
+    assert Image.open(tmp_path / "holes.png").size
+
+
+def test_correlation_across_a_rim_counts_every_pair(monkeypatch):
+    monkeypatch.syspath_prepend(STUDIES)
+    from inpaint_measures import covariance
+
+    rng = np.random.default_rng(0)
+    image, hole = rng.integers(3, size=(5, 6)), rng.random((5, 6)) < 0.4
+    found = covariance(image, hole, ~hole, 3)
+    same = np.zeros((3, 20, 2))
+    for x, y in itertools.product(np.argwhere(hole), np.argwhere(~hole)):
+        lag = int(np.hypot(*(x - y)))
+        for phase in range(3):
+            same[phase, lag] += (image[*x] == image[*y] == phase, 1)
+    for phase in range(3):
+        expected = same[phase, 1:5, 0] / same[phase, 1:5, 1]
+        product = (image[hole] == phase).mean() * (image[~hole] == phase).mean()
+        np.testing.assert_allclose(found[phase, :4], expected - product, atol=1e-12)
+
+
+def test_sampler_study(study, rock, model):
+    said = study("sampler_study.py", rock.path, "--model", model, "--quick", "-o", "study.png")
+    for title in ("Oracle, ", "leaps: model, ", "decoding: model, ", "curve: model, ", "cfl: model, "):
+        assert f"\n{title}" in said
+    network = said[said.index("\ncfl: model, ") :]
+    assert re.search(r"^\| tau-leaping, bound 1 \| \d{2,} \|", network, re.MULTILINE)
+    assert Image.open("study.png").width > 800
+
+
+def test_a_random_image_of_fixed_size_has_its_size_and_goes_by_the_probabilities(monkeypatch):
+    monkeypatch.syspath_prepend(STUDIES)
+    from sampler_variants import _drawn
+
+    probability = np.repeat([0.02, 0.5, 0.9], 400)
+    draws = np.array([_drawn(probability, 568, np.random.default_rng(seed)) for seed in range(20)])
+    assert (draws.sum(1) == 568).all()
+    np.testing.assert_allclose(draws.reshape(20, 3, 400).mean((0, 2)), [0.02, 0.5, 0.9], atol=0.03)
+
+
+def test_training_study(study, rock, monkeypatch, capsys):
+    import training_study
+    from training_variants import weighted
+
+    for name, value in {"CHANNELS": (8, 8, 8), "JUDGED": 16, "BLOCK": 8}.items():
+        monkeypatch.setattr(training_study, name, value)
+    config = make_config(rock, TrainSettings("tiny", (16, 16), 1, None, 32, 1e-3, 0, "noflux", "float32"))
+    torch.manual_seed(0)
+    model = UndoNet(config)
+    torch.nn.init.normal_(model.net.last.weight, std=0.1)
+    walked = training_study.judged_walks(config, rock)[0]
+    ours, expected = weighted(model, walked), losses(model, walked)
+    assert (ours.undo.item(), ours.clean.item()) == pytest.approx((expected.undo.item(), expected.clean.item()), 1e-3)
+
+    names = "doses denser at small s (weighted back),attention at the coarsest level,origins not balanced"
+    words = [str(rock.path), "--size", "16x16", "--steps", "3", "--variants", names, "--fidelity", "4"]
+    monkeypatch.setattr(sys, "argv", ["training_study.py", *words])
+    training_study.main()
+    head, rule, *rows = (line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines())
+    assert head[0] == "variant" and set(rule) == {"---"}
+    assert [(row[0], row[3]) for row in rows] == [(name, "3") for name in names.split(",")]
+    assert all(float(undo) > 0 and float(clean) > 0 for *_, undo, clean, _, _, _ in rows)
+
+
+def test_every_variant_of_the_training_differs_from_the_recipe_in_something(monkeypatch, rock):
+    monkeypatch.syspath_prepend(STUDIES)
+    from training_study import BATCH
+    from training_variants import CHANNELS, Variant, variants
+
+    settings = TrainSettings("tiny", (16, 16), 1, None, BATCH, 1e-3, 0, "noflux", "float32", holes=0.0, large=0.0)
+    recipe, architecture = Variant(), Architecture(CHANNELS)
+    same = [
+        name
+        for name, variant in variants(make_config(rock, settings)).items()
+        if replace(settings, **variant.settings) == settings
+        and replace(architecture, **variant.architecture) == architecture
+        and replace(variant, settings=recipe.settings, architecture=recipe.architecture) == recipe
+    ]
+    assert same == ["base"]
