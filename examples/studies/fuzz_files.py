@@ -228,7 +228,11 @@ def main() -> None:
         for kind, make in MAKE.items():
             (seeds / kind).mkdir()
             make(seeds / kind / kind)
+        before = -1
         while time.monotonic() < until:
+            if before == number:
+                sys.exit("the process that reads the cases does not start")
+            before = number
             words = [sys.executable, __file__, "--serve", name, "--seed", str(args.seed), "--first", str(number)]
             with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
                 while time.monotonic() < until and (begun := process.stdout.readline()):
