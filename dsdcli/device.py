@@ -47,6 +47,11 @@ def free_memory(device: "torch.device", root: Path = Path("/")) -> int:
 
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    return free_ram(root)
+
+
+def free_ram(root: Path = Path("/")) -> int:
+    """Bytes of main memory that this process may still take; see `free_memory`."""
     return min([_available(root), *_left_in_groups(root)])
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +27,12 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        temporary.replace(path)
+        _put(temporary, path)
     except OSError as error:
         raise DsdError(f"cannot write {path}: {error.strerror or error}; nothing was changed") from error
     finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
 
 
@@ -45,10 +48,24 @@ def together(folder: Path) -> Iterator[Path]:
         try:
             yield temporary
             for file in sorted(temporary.iterdir()):
-                file.replace(folder / file.name)
+                _put(file, folder / file.name)
         except (OSError, DsdError) as error:
             reason = str(error).replace(f"{temporary}{os.sep}", f"{folder}{os.sep}")
             raise (type(error) if isinstance(error, DsdError) else DsdError)(reason) from error
+
+
+def _put(new: Path, target: Path) -> None:
+    """Let ``new`` take the place of ``target``, also where both are folders."""
+    if not (new.is_dir() and target.is_dir()):
+        new.replace(target)
+        return
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".dsd-") as aside:
+        old = target.rename(Path(aside) / target.name)
+        try:
+            new.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
 
 
 def require_folder(path: Path) -> None:
@@ -60,6 +77,18 @@ def require_folder(path: Path) -> None:
     parent = Path(path).absolute().parent
     if not parent.is_dir():
         raise UsageError(f"cannot write {path}: the folder {parent} does not exist; create it first")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text from a file that need not be ours.
+
+    Raises:
+        ValueError: no JSON, or nested deeper than anything honest.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -18,7 +18,7 @@ MAY_KNOW = {
     "device": {"errors"},
     "record": set(),
     "process": {"errors"},
-    "data": {"errors", "files"},
+    "data": {"errors", "files", "device"},
     "network": {"errors", "files", "data", "process"},
     "sampling": {"errors", "data", "process", "network"},
     "training": _BASE | {"data", "process", "network"},

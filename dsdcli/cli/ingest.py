@@ -17,7 +17,8 @@ def ingest(
         list[str],
         typer.Argument(
             metavar="SRC",
-            help="TIFF, HDF5 (file.h5:/path), npy, npz, PNG, raw voxels, or a folder of slices.",
+            help="Image: TIFF, HDF5 (file.h5:/path), MATLAB, NumPy, NRRD, MetaImage, NIfTI, Amira, VTK, Zarr, PNG, "
+            "raw voxels, or a folder of slices.",
         ),
     ],
     phase: Annotated[
@@ -94,6 +95,10 @@ def ingest(
             show_default=False,
         ),
     ] = None,
+    offset: Annotated[int, typer.Option(metavar="BYTES", min=0, help="Bytes before the voxels of a raw file.")] = 0,
+    endian: Annotated[
+        str, typer.Option(metavar="ORDER", help="Byte order of raw voxels of several bytes: little or big.")
+    ] = "little",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -123,6 +128,8 @@ def ingest(
         holdout=holdout,
         shape=parse_size(shape) if shape else None,
         dtype=dtype,
+        offset=offset,
+        endian=endian,
         ignore=ignore or [],
         ignore_masks=ignore_mask or [],
     )

@@ -12,10 +12,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from dsdcli.data.formats.hdf5 import about_hdf5
+from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.hdf5 import new_hdf5
 from dsdcli.data.phases import IGNORED, Phase, from_json, to_json
 from dsdcli.data.places import Places
 from dsdcli.errors import DataError, UsageError
+from dsdcli.files import parse_json
 
 FORMAT = "dsd-dataset"
 VERSION = 2
@@ -74,9 +77,12 @@ class Dataset:
         if not path.is_file():
             raise UsageError(f"there is no dataset {path}; make one with: dsd ingest IMAGE")
         try:
+            about_hdf5(
+                path
+            )  # in a process that may be given up, since a damaged file can keep the library busy for ever
             with h5py.File(path, "r", locking=False) as file:
                 return _read(path, file)
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError) as error:
             raise DataError(f"cannot read the dataset {path}: damaged, or not made by dsd ingest ({error})") from error
 
     def write(self, path: Path | str) -> None:
@@ -224,9 +230,8 @@ class Dataset:
 def is_dataset(path: Path) -> bool:
     """Whether the file at ``path`` says that it is a dataset."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            return file.attrs.get("format") == FORMAT
-    except OSError:
+        return about_hdf5(path)["format"] == FORMAT
+    except DataError:
         return False
 
 
@@ -244,6 +249,9 @@ def _read(path: Path, file: h5py.File) -> Dataset:
     if version not in (PLAIN, VERSION):
         raise DataError(f"{path} has format version {version}, this dsd reads {PLAIN} and {VERSION}; ingest again")
     phases = from_json(attrs["phases"])
+    for split in SPLITS:
+        for stored in file[split].values():
+            check_claim(stored.shape, stored.dtype.itemsize, f"{path}:{stored.name}", stored.id.get_storage_size())
     splits = {
         split: tuple(LabelledImage(stored[...], str(stored.attrs["axes"])) for _, stored in sorted(file[split].items()))
         for split in SPLITS
@@ -261,6 +269,6 @@ def _read(path: Path, file: h5py.File) -> Dataset:
         voxel_unit=str(attrs["voxel_unit"]) if "voxel_unit" in attrs else None,
         slice_axes=str(attrs["slice_axes"]),
         downsample=int(attrs["downsample"]),
-        provenance=json.loads(attrs["provenance"]),
+        provenance=parse_json(attrs["provenance"]),
         **splits,
     )

@@ -39,7 +39,7 @@ def from_json(text: str | bytes) -> tuple[Phase, ...]:
     """
     try:
         return tuple(Phase(str(entry["name"]), int(entry["label"])) for entry in json.loads(text))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise DataError(f"the list of phases is damaged ({error})") from error
 
 

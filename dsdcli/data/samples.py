@@ -1,25 +1,29 @@
 """Samples files: stacks of segmented images in the user's own labels and units."""
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import tifffile
 
-from dsdcli.data.formats import Raster, read_folder, read_image
+from dsdcli.data.formats import Raster, guarded, is_slices, read_folder, read_image
+from dsdcli.data.formats.hdf5 import about_hdf5
+from dsdcli.data.formats.metaimage import about_metaimage
+from dsdcli.data.formats.ome_zarr import about_zarr
 from dsdcli.data.formats.tiff import left_in_tiff
+from dsdcli.data.formats.vtk_image import says_ours
 from dsdcli.data.phases import MAX_LABELS, Phase, count_labels, from_json, to_indices, to_labels
-from dsdcli.data.sink import open_sink
-from dsdcli.errors import DataError, UsageError
-from dsdcli.files import atomic
+from dsdcli.data.voxel import UNITS_IN_METRES
+from dsdcli.data.writers import WRITERS, check_samples_name
+from dsdcli.errors import DataError
+from dsdcli.files import parse_json
 
 AUDIT = "dsd-audit"  # what the record beside a samples file says it is
-_IMAGEJ_BYTES = 2**31  # ImageJ's format stops at 4 GiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +70,6 @@ class Samples:
         return self.counts / self.counts.sum(1, keepdims=True)
 
 
-def check_samples_name(path: Path | str) -> None:
-    """See, before long work, that `write_samples` knows the extension of ``path``.
-
-    Raises:
-        UsageError: it does not; lists those it knows.
-    """
-    if Path(path).suffix.lower() not in _WRITERS:
-        raise UsageError(f"cannot tell the format of {path}; let the name end in one of {' '.join(_WRITERS)}")
-
-
 def write_samples(
     path: Path | str,
     stack: np.ndarray,
@@ -87,7 +81,8 @@ def write_samples(
     """Write ``stack`` in the format that the extension of ``path`` names, all or nothing.
 
     ``.tif`` ImageJ TIFF, axes TYX or TZYX (OME-TIFF where ImageJ's format cannot hold the labels or the size);
-    ``.h5`` dataset ``/samples``; ``.npy`` bare labels.
+    ``.h5`` dataset ``/samples``; ``.zarr`` OME-Zarr; ``.vti`` VTK image; ``.mhd`` (with ``.raw``) and ``.mha``
+    MetaImage; ``.npy`` bare labels.
 
     Args:
         path: the file.
@@ -95,10 +90,10 @@ def write_samples(
         phases: names and labels, in the order of the indices.
         voxel_size: side of a voxel, in ``voxel_unit``; None if unknown.
         voxel_unit: as `dsdcli.data.voxel.UNITS_IN_METRES`.
-        extra: anything more to keep in the file (formats .h5 and .tif), as JSON.
+        extra: anything more to keep in the file (not .npy), as JSON.
 
     Raises:
-        UsageError: unknown extension, or no such folder.
+        UsageError: a name that `check_samples_name` refuses, or no such folder.
         DsdError: the system could not write.
     """
     path = Path(path)
@@ -110,11 +105,11 @@ def write_samples(
         "shape": stack.shape,
         "extra": extra,
     }
-    _WRITERS[path.suffix.lower()](path, stack, phases, about)
+    WRITERS[path.suffix.lower()](path, stack, phases, about)
 
 
 def read_samples(path: Path | str, phases: Sequence[Phase] | None = None) -> Samples:
-    """Read a samples file (.tif, .h5, .npy), or a folder of images of equal size, one sample each.
+    """Read a samples file of any format, or a folder of images of equal size, one sample each.
 
     In files from elsewhere a 3D array is a stack of 2D samples unless the file says that it is a volume.
 
@@ -127,15 +122,22 @@ def read_samples(path: Path | str, phases: Sequence[Phase] | None = None) -> Sam
         DataError: missing or unreadable file, or labels that belong to no phase.
     """
     path = Path(path)
+    with guarded(path):
+        return _samples(path, tuple(phases) if phases else None)
+
+
+def _samples(path: Path, phases: tuple[Phase, ...] | None) -> Samples:
     labels, about = _read(path)
     beside = path.with_suffix(".json")
     audit = read_audit(beside) or _if_audit(about.get("extra"))
     if not about.get("phases") and audit and isinstance(audit.get("phases"), list):
         about = {key: audit.get(key) for key in ("phases", "voxel_size", "voxel_unit")}
     own = from_json(json.dumps(about["phases"])) if about.get("phases") else None
-    stack, used = _indices(path, labels, own, tuple(phases) if phases else None)
-    size = about.get("voxel_size")
-    return Samples(stack, used, float(size) if size else None, about.get("voxel_unit"), audit)
+    stack, used = _indices(path, labels, own, phases)
+    size, unit = about.get("voxel_size") or None, about.get("voxel_unit")
+    if size and not (math.isfinite(float(size)) and float(size) > 0 and unit in UNITS_IN_METRES):
+        raise DataError(f"{path} is damaged: its voxels are of {size} {unit}")
+    return Samples(stack, used, float(size) if size else None, unit, audit)
 
 
 def samples_of(labels: np.ndarray, phases: Sequence[Phase] | None = None) -> Samples:
@@ -150,14 +152,23 @@ def samples_of(labels: np.ndarray, phases: Sequence[Phase] | None = None) -> Sam
 
 def is_samples(path: Path) -> bool:
     """Whether `write_samples` made this file (for .npy, which cannot tell: whether an audit record lies beside it)."""
+    ending = path.suffix.lower()
+    if ending == ".zarr":
+        return about_zarr(path) is not None
+    if not path.is_file():
+        return False
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
+        if ending in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as tif:
                 return left_in_tiff(tif) is not None
-        if path.suffix.lower() in (".h5", ".hdf5"):
-            return _about_h5(path) is not None
-        return path.suffix.lower() == ".npy" and read_audit(path.with_suffix(".json")) is not None
-    except (DataError, OSError, ValueError, tifffile.TiffFileError):
+        if ending in (".h5", ".hdf5"):
+            return about_hdf5(path)["samples"]
+        if ending in (".mhd", ".mha"):
+            return about_metaimage(path) is not None
+        if ending == ".vti":
+            return says_ours(path)
+        return ending == ".npy" and read_audit(path.with_suffix(".json")) is not None
+    except Exception:  # of a damaged file every kind; whoever reads it says what is wrong
         return False
 
 
@@ -181,64 +192,9 @@ def _indices(
     return to_indices(labels, table), used
 
 
-def _write_tif(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
-    labels = to_labels(stack, phases)
-    axes = "TYX" if stack.ndim == 3 else "TZYX"
-    size, unit = about["voxel_size"], about["voxel_unit"]
-    with atomic(path) as temporary:
-        if labels.dtype.char in "BHh" and labels.nbytes < _IMAGEJ_BYTES:
-            metadata: dict[str, Any] = {"axes": axes, "Info": json.dumps(about)}
-            metadata |= {"min": min(p.label for p in phases), "max": max(p.label for p in phases)}
-            if size:
-                metadata |= {"spacing": size, "unit": unit}
-            tifffile.imwrite(
-                temporary,
-                labels,
-                imagej=True,
-                photometric="minisblack",
-                resolution=(1 / size, 1 / size) if size and 1e-9 < size < 1e9 else None,  # a ratio of 32-bit numbers
-                metadata=metadata,
-                compression="zlib",
-            )
-        else:
-            metadata = {"axes": axes, "Description": json.dumps(about)}
-            if size:
-                for axis in axes[1:]:
-                    metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": unit.replace("um", "µm")}
-            tifffile.imwrite(
-                temporary,
-                labels,
-                ome=True,
-                photometric="minisblack",
-                metadata=metadata,
-                compression="zlib",
-                bigtiff=True,
-            )
-
-
-def _write_growing(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dict[str, Any]) -> None:
-    with open_sink(path, stack.shape, phases, about) as put:
-        for number, image in enumerate(stack):
-            put(number, image)
-
-
-_WRITERS: dict[str, Callable[[Path, np.ndarray, Sequence[Phase], dict[str, Any]], None]] = {
-    ".tif": _write_tif,
-    ".tiff": _write_tif,
-    ".h5": _write_growing,
-    ".hdf5": _write_growing,
-    ".npy": _write_growing,
-}
-EXTENSIONS = tuple(_WRITERS)
-
-
 def _read(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """Labels (n, *L) and what the file says about them."""
-    if path.suffix.lower() in (".h5", ".hdf5") and path.is_file():
-        about = _about_h5(path)
-        if about:
-            return read_image(f"{path}:/samples").array.reshape(about["shape"]), about
-    if path.is_dir():
+    if is_slices(path):
         images = read_folder(path)
         shapes = {image.array.shape for image in images}
         if len(shapes) > 1:
@@ -255,20 +211,6 @@ def _read(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     return image.array[None] if single else image.array, _sizes(image)
 
 
-def _about_h5(path: Path) -> dict[str, Any] | None:
-    """What `write_samples` left in an HDF5 file, None if it comes from elsewhere."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            if "samples" not in file or "phases" not in file["samples"].attrs:
-                return None
-            attrs = file["samples"].attrs
-            about = {"phases": json.loads(attrs["phases"]), "shape": file["samples"].shape}
-            about |= {key: attrs[key] for key in ("voxel_size", "voxel_unit") if key in attrs}
-            return about | ({"extra": json.loads(file["extra"][()])} if "extra" in file else {})
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: damaged, or not a samples file ({error})") from error
-
-
 def _sizes(image: Raster) -> dict[str, Any]:
     return {"voxel_size": image.voxel.value, "voxel_unit": image.voxel.unit} if image.voxel else {}
 
@@ -282,7 +224,7 @@ def read_audit(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the audit record {path} ({error}); delete or mend it") from error
     return _if_audit(value)

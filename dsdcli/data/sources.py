@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dsdcli.data.dataset import LabelledImage
-from dsdcli.data.formats import Raster, natural_order, read_folder, read_image, split_inner
+from dsdcli.data.formats import Raster, identity, is_slices, natural_order, read_folder, read_image, split_inner
 from dsdcli.data.formats.labels import grey_of_colours
 from dsdcli.data.voxel import LARGEST, VoxelSize, convert, doubt_name
 from dsdcli.errors import DataError, UsageError
@@ -54,6 +54,8 @@ def gather(
     voxel: VoxelSize | None = None,
     shape: tuple[int, ...] | None = None,
     dtype: str | None = None,
+    offset: int = 0,
+    endian: str = "little",
 ) -> Gathered:
     """Read every source and settle what its axes mean.
 
@@ -67,6 +69,8 @@ def gather(
         voxel: overrides what the files say.
         shape: (Z, Y, X) or (Y, X) of raw files.
         dtype: type of raw files.
+        offset: bytes before the voxels of raw files.
+        endian: their byte order.
 
     Raises:
         DataError: unreadable sources, or sources that do not belong together.
@@ -76,11 +80,17 @@ def gather(
     warnings: list[str] = []
     rasters: list[Raster] = []
     flat: list[tuple[Path, Raster]] = []  # single 2D files, to be stacked
+    done: set[tuple[Path, str | None]] = set()
     for source in sources:
-        if Path(source).is_dir():
+        if identity(source) in done:
+            notes.append(f"{source} counts once: it was named before, or is part of an image that was")
+            continue
+        done.add(identity(source))
+        if is_slices(Path(source)):
             rasters += _read_folder(Path(source), axes, notes)
             continue
-        raster = read_image(source, shape, dtype)
+        raster = read_image(source, shape, dtype, offset, endian)
+        done.update(identity(str(file)) for file in raster.files)
         if axes is None:
             raster = _without_channels(raster, source)
             if raster.axes == "TYX" and raster.about is None:
@@ -146,8 +156,8 @@ def digest_of(source: str) -> str:
     path = split_inner(source)[0]
     if path.is_dir():
         total = hashlib.sha256()
-        for file in sorted(file for file in path.iterdir() if file.is_file()):
-            total.update(f"{file.name} {digest_of(str(file))}\n".encode())
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            total.update(f"{file.relative_to(path).as_posix()} {digest_of(str(file))}\n".encode())
         return total.hexdigest()
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from dsdcli.data.samples import EXTENSIONS, is_samples, read_audit
+from dsdcli.data.samples import is_samples, read_audit
+from dsdcli.data.writers import EXTENSIONS
 from dsdcli.errors import UsageError
 from dsdcli.network.catalogue import CONFIG, WEIGHTS, find_model
 from dsdcli.pipeline.progress import Note
@@ -35,7 +36,7 @@ def newest_samples(folder: Path = Path()) -> Path | None:
 
     files = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")]
     files.sort(key=_age, reverse=True)
-    return next((path for path in files if path.is_file() and is_samples(path) and not filled(path)), None)
+    return next((path for path in files if is_samples(path) and not filled(path)), None)
 
 
 def newest_run(folder: Path = Path("runs"), trained: bool = False) -> Path | None:

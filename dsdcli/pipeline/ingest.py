@@ -52,6 +52,8 @@ def ingest(
     holdout: float | None = None,
     shape: tuple[int, ...] | None = None,
     dtype: str | None = None,
+    offset: int = 0,
+    endian: str = "little",
     ignore: Sequence[int] = (),
     ignore_masks: Sequence[str | Path] = (),
 ) -> Ingested:
@@ -70,6 +72,8 @@ def ingest(
         holdout: share to hold out; see `dsdcli.data.split`. None: as much as crops need.
         shape: (Z, Y, X) or (Y, X) of raw files.
         dtype: type of raw files.
+        offset: bytes before the voxels of raw files.
+        endian: their byte order, "little" or "big".
         ignore: labels of voxels to leave out.
         ignore_masks: images of the shape of the sources, or of a slice; what is not 0 in them is left out.
 
@@ -86,7 +90,7 @@ def ingest(
     if downsample < 1:
         raise UsageError(f"`downsample={downsample}` must be at least 1")
     path, notes = _output(files, None if out is None else Path(out))
-    gathered = gather(files, axes, voxel, shape, dtype)
+    gathered = gather(files, axes, voxel, shape, dtype, offset, endian)
     masks = [str(mask) for mask in ignore_masks]
     labelled, doubts = leave_out(gathered.images, ignore, masks)
     voxels = labelled.counts()

@@ -8,7 +8,7 @@ import numpy as np
 
 from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
 from dsdcli.data.downsample import coarsen
-from dsdcli.data.formats import natural_order
+from dsdcli.data.formats import image_files, is_slices
 from dsdcli.data.ignored import doubt_corners, leave_out
 from dsdcli.data.phases import Phase, choose_phases, doubt_polarity, in_words, relabel
 from dsdcli.data.samples import Samples, read_samples
@@ -17,7 +17,6 @@ from dsdcli.data.split import split
 from dsdcli.data.voxel import differ, length_ratio, sides
 from dsdcli.errors import DataError, DsdError, UsageError
 
-_NO_IMAGES = (".json", ".txt", ".csv", ".md", ".html", ".log")
 _NAMED = "`phases={'NAME': LABEL}`"
 _SAME = 0.01  # relative difference of voxel sizes that counts as none
 
@@ -105,7 +104,7 @@ def read_stack(
         UsageError: there is no such file, or ``named`` contradicts the phases.
         DataError: unreadable, of several sizes, or with labels of no phase; names the file.
     """
-    if path.is_dir():
+    if is_slices(path):
         parts, warnings = _read_folder(path, skip_bad)
     else:
         parts, warnings = [read_samples(path)], []
@@ -167,10 +166,9 @@ def with_voxels_of(samples: Samples, dataset: Dataset) -> tuple[Dataset, str]:
 
 def _read_folder(path: Path, skip_bad: bool) -> tuple[list[Samples], list[str]]:
     """The images of a folder, and warnings of those left out."""
-    files = [file for file in path.iterdir() if file.suffix.lower() not in _NO_IMAGES and not file.name.startswith(".")]
     good: list[tuple[Path, Samples]] = []
     bad: list[str] = []
-    for file in sorted(files, key=natural_order):
+    for file in image_files(path):
         try:
             good.append((file, read_samples(file)))
         except DsdError as error:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dsdcli.data.phases import Phase, to_labels
 from dsdcli.data.samples import write_samples
-from dsdcli.data.sink import appends, open_sink
+from dsdcli.data.writers.sink import appends, open_sink
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.audit import audit_record, decoding_record
 from dsdcli.pipeline.job import Job
@@ -125,7 +125,7 @@ class Stream:
         return Samples(stack, config.phases, config.voxel_size, config.voxel_unit, self.audit())
 
     def save(self, path: Path | str) -> Written:
-        """As `Samples.save`; formats that can grow (.h5, .npy) take each sample as it comes."""
+        """As `Samples.save`; formats that can grow (.h5, .npy, .zarr) take each sample as it comes."""
         out, config = check_output(path), self.job.loaded.config
 
         def write(file: Path, extra: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ def _read(source: str) -> _Shown:
             for named in _named(name, dataset.images(split))
         ]
         return _Shown(images, dataset.phases, dataset.voxel_size, dataset.voxel_unit)
-    if path.is_file() and is_samples(path):
+    if is_samples(path):
         found = read_samples(path)
         images = [(f"sample {number}", image) for number, image in enumerate(found.stack)]
         return _Shown(images, found.phases, found.voxel_size, found.voxel_unit)

@@ -320,7 +320,7 @@ GREY[0, :10] = np.arange(200).reshape(10, 20)
 BAD = {
     "missing.tif": (lambda p: None, 2, "no file missing.tif"),
     "grey.tif": (lambda p: tifffile.imwrite(p, GREY), 4, r"200 different values \(0 to 199.*segment it"),
-    "half.npy": (lambda p: np.save(p, SOLID * 0.5), 4, "not whole numbers"),
+    "thirds.npy": (lambda p: np.save(p, (SOLID.astype(int) + np.roll(SOLID, 1)) / 3), 4, "not whole numbers"),
     "nan.npy": (with_nan, 4, "NaN"),
     "onephase.tif": (lambda p: tifffile.imwrite(p, VOLUME * 0 + 255), 4, "label 255.*one phase"),
     "rgb.png": (lambda p: Pictures.fromarray(np.dstack([GREY[0], GREY[1], GREY[2]])).save(p), 4, r"colour \(RGB\)"),

@@ -10,7 +10,8 @@ import tifffile
 from PIL import Image as Pictures
 
 from dsdcli.data.phases import Phase
-from dsdcli.data.samples import check_samples_name, is_samples, read_samples, write_samples
+from dsdcli.data.samples import is_samples, read_samples, write_samples
+from dsdcli.data.writers import check_samples_name
 from dsdcli.errors import DataError, DsdError, UsageError
 from dsdcli.view.sheet import colours, sheet_image, write_sheet
 

@@ -1,148 +1,104 @@
-"""NumPy files, bare voxels (raw) and the pictures of everyday (PNG, BMP, GIF)."""
+"""NumPy files, and MATLAB files before 7.3: arrays without a word on what their axes are."""
 
-import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
-from dsdcli.data.formats.labels import as_labels, grey_of_colours, without_idle_axes
-from dsdcli.data.formats.raster import Raster
-from dsdcli.errors import DataError, DsdError, UsageError
-
-_AXES_OF = {2: "YX", 3: None, 4: "TZYX"}
-_SHAPE_IN_NAME = re.compile(r"(?<!\d)(\d+)x(\d+)(?:x(\d+))?(?!\d)", re.IGNORECASE)
-_TYPES: dict[str, Any] = {
-    "bool": np.uint8,
-    "uint8": np.uint8,
-    "u8": np.uint8,
-    "8bit": np.uint8,
-    "int8": np.int8,
-    "uint16": np.uint16,
-    "u16": np.uint16,
-    "16bit": np.uint16,
-    "int16": np.int16,
-    "uint32": np.uint32,
-    "int32": np.int32,
-    "float32": np.float32,
-}
+from dsdcli.data.formats.labels import without_idle_axes
+from dsdcli.data.formats.limits import check_claim, sides
+from dsdcli.data.formats.raster import AXES_OF, Raster, plain_raster
+from dsdcli.errors import DataError, UsageError
 
 
-def read_numpy(path: Path, inner: str | None) -> Raster:
-    """Read a ``.npy`` file, or the array ``inner`` (or the only one that fits) of a ``.npz`` file.
+def read_npy(path: Path, inner: str | None) -> Raster:
+    """Read a ``.npy`` file.
 
     Raises:
         UsageError: ``inner`` of a file without parts.
+        DataError: damaged, or holding objects.
+    """
+    if inner is not None:
+        raise UsageError(f"{path} holds one array only; leave out ':{inner}'")
+    with path.open("rb") as file:
+        shape, dtype = _header(file, str(path))
+        if dtype.itemsize * int(np.prod(shape, dtype=object)) > path.stat().st_size - file.tell():
+            raise DataError(f"cannot read {path}: damaged, it ends before the {sides(shape)} voxels that it claims")
+    check_claim(shape, dtype.itemsize, str(path))
+    return plain_raster(np.load(path, allow_pickle=False), str(path))
+
+
+def read_npz(path: Path, inner: str | None) -> Raster:
+    """Read the array ``inner`` (or the only one that fits) of a ``.npz`` file.
+
+    Raises:
         DataError: damaged, or several arrays to choose from (lists them).
     """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            if inner is not None:
-                raise UsageError(f"{path} holds one array only; leave out ':{inner}'")
-            return _raster(loaded, str(path))
-        with loaded:
-            arrays = {name: loaded[name] for name in loaded.files if inner in (None, name)}
-            names = loaded.files
-    except DsdError:  # a usage error is a ValueError too
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read {path}: damaged, or holding objects instead of numbers ({error})") from error
-    fits = {name: array for name, array in arrays.items() if without_idle_axes(array).ndim in _AXES_OF}
+    arrays: dict[str, np.ndarray] = {}
+    with zipfile.ZipFile(path) as archive:
+        names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
+        for info, name in zip(archive.infolist(), names, strict=True):
+            if inner not in (None, name):
+                continue
+            with archive.open(info) as member:
+                shape, dtype = _header(member, f"{path}:{name}")
+            if dtype.kind not in "biuf":
+                continue
+            wanted = dtype.itemsize * int(np.prod(shape, dtype=object))
+            if wanted > info.file_size:
+                raise DataError(f"cannot read {path}:{name}: damaged, it ends before the voxels that it claims")
+            check_claim(shape, dtype.itemsize, f"{path}:{name}", info.compress_size)
+            if len(shape) >= 2:
+                with archive.open(info) as member:
+                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+    fits = {name: array for name, array in arrays.items() if without_idle_axes(array).ndim in AXES_OF}
     if len(fits) != 1:
         raise DataError(
             f"{path} holds {len(fits)} arrays that fit; say which one as {path}:NAME; found: {', '.join(names)}"
         )
     name, array = next(iter(fits.items()))
-    return _raster(array, f"{path}:{name}")
+    return plain_raster(array, f"{path}:{name}")
 
 
-def read_picture(path: Path) -> Raster:
-    """Read a PNG, BMP or GIF picture; of a palette picture the indices are the labels.
-
-    Raises:
-        DataError: damaged, coloured, or of a lossy format.
-    """
-    from PIL import Image as Pictures
-    from PIL import UnidentifiedImageError
-
-    try:
-        with Pictures.open(path) as picture:
-            kind, software, coded = picture.format, picture.info.get("Software"), picture.mode == "P"
-            array = np.asarray(picture)
-    except UnidentifiedImageError as error:
-        raise DataError(
-            f"cannot tell what {path} is; dsd reads TIFF, HDF5, npy, npz, PNG, BMP, folders of slices, and raw voxels "
-            "(with `shape=(Z, Y, X)` and `dtype`)"
-        ) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"cannot read {path}: damaged picture ({error})") from error
-    if software == "dsd contact sheet":
-        raise DataError(f"{path} is a contact sheet, made for the eye; use the samples file (.tif, .h5) instead")
-    if kind in ("JPEG", "WEBP"):
-        raise DataError(f"{path} is a {kind} picture: lossy compression changes labels; save it as PNG or TIFF")
-    remarks: tuple[str, ...] = ()
-    if coded:
-        remarks = (f"{path} has a palette of colours; labels are the stored numbers, whatever colours a viewer shows",)
-    if array.ndim == 3:
-        array, remarks = grey_of_colours(array, str(path))
-    raster = _raster(array, str(path))
-    return Raster(raster.array, raster.axes, remarks=remarks + raster.remarks)
+def _header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that the header claims; ``file`` stands behind it then."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise DataError(f"cannot read {name}: damaged, or holding objects instead of numbers")
+    return shape, dtype
 
 
-def read_raw(path: Path, shape: tuple[int, ...] | None, dtype: str | None) -> Raster:
-    """Read bare voxels, little-endian.
+def read_matlab(path: Path, inner: str | None) -> Raster:
+    """Read the variable ``inner`` (or the only one that fits) of a MATLAB file before 7.3.
 
-    Args:
-        path: the file; without ``shape`` its name gives the size, as in ``rock_300x200x100_2p25um.raw``: x first, as
-            such names have it (x varies fastest in the file).
-        shape: (Z, Y, X) or (Y, X).
-        dtype: name of the type; by default from the file name or the size of the file.
+    MATLAB's rows, columns and pages are y, x and z.
 
     Raises:
-        UsageError: unknown type.
-        DataError: no shape, or a size that contradicts it.
+        UsageError: no such variable.
+        DataError: damaged, or several variables to choose from (lists them).
     """
-    remarks: tuple[str, ...] = ()
-    if shape is None:
-        match = _SHAPE_IN_NAME.search(path.stem)
-        if not match:
-            raise DataError(f"{path} has no shape in its name (like rock_300x300x300.raw); give `shape=(Z, Y, X)`")
-        shape = tuple(int(side) for side in reversed(match.groups()) if side)
-        if len(set(shape)) > 1:
-            remarks = (
-                f"{path.name}: the name is read as x first, so as {'x'.join(map(str, shape))} (ZxYxX); "
-                "`shape=(Z, Y, X)` says otherwise",
-            )
-    named = dtype or next(
-        (name for name in _TYPES if re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9])", path.stem.lower())), None
-    )
-    if named is not None and named not in _TYPES:
-        raise UsageError(f"unknown `dtype={named}`; known: {', '.join(_TYPES)}")
-    voxels = int(np.prod(shape, dtype=np.int64))
-    size = path.stat().st_size
-    if named is None and voxels and size in (voxels, 2 * voxels):
-        named = "uint8" if size == voxels else "uint16"
-    itemsize = np.dtype(_TYPES[named]).itemsize if named else 1
-    if named is None or size != voxels * itemsize or not voxels:
-        raise DataError(
-            f"{path} has {size} bytes, but {'x'.join(map(str, shape))} voxels of {named or 'uint8 or uint16'} need "
-            f"{voxels * itemsize}{'' if named else f' or {2 * voxels}'}; give the right `shape=(Z, Y, X)` and `dtype`"
-        )
-    array = np.fromfile(path, np.dtype(_TYPES[named]).newbyteorder("<")).reshape(shape)
-    raster = _raster(array, str(path))
-    return Raster(raster.array, raster.axes, remarks=remarks + raster.remarks)
+    from scipy.io import loadmat, whosmat
 
-
-def _type_in_name(stem: str) -> str | None:
-    words = re.split(r"[^a-z0-9]+", stem)
-    return next((word for word in words if word in _TYPES), None)
-
-
-def _raster(array: np.ndarray, name: str) -> Raster:
-    array = without_idle_axes(array)
-    if array.ndim not in _AXES_OF:
-        raise DataError(f"{name} has {array.ndim} dimensions; dsd reads images, stacks and volumes")
-    array, remarks = as_labels(array, name)
-    return Raster(array, _AXES_OF[array.ndim], remarks=remarks)
+    found = {name: (shape, kind) for name, shape, kind in whosmat(str(path))}
+    fits = [
+        name
+        for name, (shape, kind) in found.items()
+        if kind not in ("struct", "cell", "char", "object", "sparse", "function", "opaque", "unknown")
+        and sum(side > 1 for side in shape) in AXES_OF
+    ]
+    listed = ", ".join(f"{name} ({sides(shape)} {kind})" for name, (shape, kind) in list(found.items())[:16])
+    if inner is not None and inner not in found:
+        raise UsageError(f"{path} has no variable {inner}; it holds {listed or 'nothing'}")
+    if inner is None and len(fits) != 1:
+        fix = f"say which one as {path}:NAME" if fits else "dsd needs a numeric array of 2 or 3 dimensions"
+        raise DataError(f"{path} holds {len(fits)} variables that could be images; {fix}; found: {listed or 'nothing'}")
+    name = inner or fits[0]
+    check_claim(found[name][0], 1, f"{path}:{name}", path.stat().st_size)
+    array = loadmat(str(path), variable_names=[name])[name]
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise DataError(f"{path}:{name} is no array of numbers; found: {listed}")
+    pages_first = array.transpose(*range(array.ndim - 1, 1, -1), 0, 1)
+    return plain_raster(pages_first, f"{path}:{name}")

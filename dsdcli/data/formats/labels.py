@@ -35,7 +35,7 @@ def without_idle_axes(array: np.ndarray) -> np.ndarray:
 def as_labels(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """``array`` as whole numbers in C order.
 
-    Floating-point values are accepted if all of them are whole numbers.
+    Floating-point values are accepted if all of them are whole numbers, or if there are two only (then 0 and 1).
 
     Raises:
         DataError: empty, not numeric, not whole (or NaN), or beyond 32 bits.
@@ -47,6 +47,9 @@ def as_labels(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]
         if not np.isfinite(array).all():
             raise DataError(f"{name} holds NaN or infinite values; replace them by a label of their own, or crop")
         whole = np.round(array)
+        if (whole != array).any() and ((array == (low := array.min())) | (array == (high := array.max()))).all():
+            remark = f"{name} holds two values, {low:g} and {high:g}: segmented, read as the labels 0 and 1"
+            return np.ascontiguousarray(array == high).view(np.uint8), (remark,)
         if (whole != array).any():
             raise DataError(
                 f"{name} holds floating-point values that are not whole numbers ({array.min():.4g} to "

@@ -1,8 +1,8 @@
 """TIFF: plain, multi-page, ImageJ and OME, in any compression."""
 
-import json
 import logging
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +13,14 @@ import numpy as np
 import tifffile
 
 from dsdcli.data.formats.labels import as_labels, grey_of_colours
-from dsdcli.data.formats.raster import Raster
-from dsdcli.data.voxel import VoxelSize, convert, unit_name
+from dsdcli.data.formats.limits import check_claim
+from dsdcli.data.formats.raster import Raster, cubic
+from dsdcli.data.voxel import convert, unit_name
 from dsdcli.errors import DataError
+from dsdcli.files import parse_json
 
+_MOST_COMPLAINTS = 100  # of a file that is not worth going on with
 _MOST_CHANNELS = 4  # a longer "channel" axis is a stack that was never told what it is
-_SAME = 0.01  # relative difference of sizes that counts as none
 _SCREEN_DPI = (72, 75, 90, 96, 100, 120, 150, 180, 200, 240, 300, 400, 600, 720, 1200)
 
 
@@ -30,16 +32,21 @@ def read_tiff(path: Path) -> Raster:
     """
     name = str(path)
     try:
+        _check_chain(path)
         with _complaints() as complaints, tifffile.TiffFile(path) as tif:
             series = tif.series
             if len(series) > 1:
                 sizes = ", ".join("x".join(map(str, one.shape)) for one in series[:6])
                 raise DataError(f"{name} holds {len(series)} images of different kinds ({sizes}); save one per file")
+            others = _check(tif, series[0], name)
             array, letters = series[0].asarray(), series[0].axes
             about = left_in_tiff(tif)
-            voxel, depth, remarks = _voxel(tif, name)
+            size, unit, source = _sizes(tif)
+            voxel, depth, remarks = cubic(*(size.get(axis, 0.0) for axis in "XYZ"), unit, source, name)
             photometric = tif.pages.first.photometric
     except DataError:
+        raise
+    except MemoryError:
         raise
     except Exception as error:  # tifffile and its decoders raise nearly every kind
         raise DataError(f"cannot read {name}: damaged or truncated TIFF ({_first_line(error)})") from error
@@ -51,18 +58,83 @@ def read_tiff(path: Path) -> Raster:
         remarks += (f"{name} is stored with 0 = white; labels are the stored numbers, whatever a viewer shows",)
     array, axes, more = _image_axes(array, letters, name)
     array, yet_more = as_labels(array, name)
-    return Raster(array, axes, voxel, depth, about, remarks + more + yet_more)
+    return Raster(array, axes, voxel, depth, about, remarks + more + yet_more, (path, *others) if others else ())
+
+
+def _check(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str) -> list[Path]:
+    """See that what the series claims is there; the other files of a set that it is spread over.
+
+    Raises:
+        DataError: a file of the set is missing or lies in another folder, a page or a block is missing, or the memory
+            does not suffice.
+    """
+    folder = Path(name).parent
+    others = []
+    for other in _other_files(tif, Path(name).name):
+        whole = folder / other
+        if Path(other).name != other or whole.resolve().parent != folder.resolve():
+            raise DataError(f"{name} is one of a set of files; another, {other}, lies outside its folder: not followed")
+        if not whole.is_file():
+            raise DataError(f"{name} is one of a set of files, of which {other} is missing; put it beside this one")
+        others.append(whole)
+    check_claim(series.shape, series.dtype.itemsize, name)
+    if series.dataoffset is not None and series.dataoffset + series.nbytes > tif.filehandle.size:
+        raise DataError(f"cannot read {name}: damaged or truncated TIFF, it ends before its last voxel")
+    if series.dataoffset is None:
+        missing = sum(page is None or 0 in page.databytecounts for page in series.pages)
+        if missing:
+            raise DataError(
+                f"{name} lacks the voxels of {missing} of its {len(series.pages)} pages: damaged or cut short"
+            )
+    return others
+
+
+def _other_files(tif: tifffile.TiffFile, own: str) -> list[str]:
+    """Names of the other files of an OME set, as its description lists them."""
+    if not tif.is_ome:
+        return []
+    root = ElementTree.fromstring(tif.ome_metadata or "").get("UUID")
+    named = [node.get("FileName") for node in _ome_nodes(tif, "UUID") if root is None or node.text != root]
+    return list(dict.fromkeys(name for name in named if name and name.lower() != own.lower()))
+
+
+def _check_chain(path: Path) -> None:
+    """See that the chain of pages ends: the library follows one that bites its tail for ever.
+
+    Raises:
+        ValueError: it does not.
+    """
+    with path.open("rb") as file:
+        order = "<" if file.read(2) == b"II" else ">"
+        big = struct.unpack(f"{order}H", file.read(2))[0] == 43
+        number, pointer, tag = (f"{order}Q", f"{order}Q", 20) if big else (f"{order}H", f"{order}I", 12)
+        file.seek(8 if big else 4)
+        seen: set[int] = set()
+        while len(at := file.read(struct.calcsize(pointer))) == struct.calcsize(pointer):
+            page = struct.unpack(pointer, at)[0]
+            if page in seen:
+                raise ValueError("its chain of pages has no end")
+            seen.add(page)
+            file.seek(page)
+            tags = file.read(struct.calcsize(number))
+            if not page or len(tags) < struct.calcsize(number):
+                return
+            file.seek(tag * min(struct.unpack(number, tags)[0], 2**16), 1)
 
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """Collect what tifffile logs: of a file cut short it reads the pages that are left and only logs an error."""
+    """Collect what tifffile logs: of a file cut short it reads the pages that are left, and only logs an error; of a
+    set with missing parts it makes the rest zero, and only warns."""
     lines: list[str] = []
 
     class Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.levelno >= logging.ERROR:
-                lines.append(_first_line(record.getMessage()))
+            said = _first_line(record.getMessage())
+            if record.levelno >= logging.ERROR or "zeroed" in said or "is missing" in said:
+                lines.append(said)
+            if len(lines) > _MOST_COMPLAINTS:
+                raise ValueError(lines[0])
 
     logger = logging.getLogger("tifffile")
     handler, propagate = Collect(), logger.propagate
@@ -105,7 +177,7 @@ def left_in_tiff(tif: tifffile.TiffFile) -> dict[str, Any] | None:
     else:
         return None
     try:
-        about = json.loads(text or "")
+        about = parse_json(text or "")
     except (ValueError, TypeError):
         return None
     return about if isinstance(about, dict) and "phases" in about else None
@@ -116,18 +188,6 @@ def _ome_nodes(tif: tifffile.TiffFile, tag: str) -> list[ElementTree.Element]:
         return [node for node in ElementTree.fromstring(tif.ome_metadata or "").iter() if node.tag.endswith(f"}}{tag}")]
     except ElementTree.ParseError:
         return []
-
-
-def _voxel(tif: tifffile.TiffFile, name: str) -> tuple[VoxelSize | None, float | None, tuple[str, ...]]:
-    """Size within a slice, distance of slices where it differs, remarks."""
-    sizes, unit, source = _sizes(tif)
-    across, down, depth = sizes.get("X"), sizes.get("Y"), sizes.get("Z")
-    if not across or unit is None:
-        return None, None, ()
-    if down and abs(across - down) > _SAME * across:
-        return None, None, (f"{name} has pixels of {across:g} x {down:g} {unit}: not square, so no voxel size is kept",)
-    differs = depth and abs(across - depth) > _SAME * across
-    return VoxelSize(across, unit, source), depth if differs else None, ()
 
 
 def _sizes(tif: tifffile.TiffFile) -> tuple[dict[str, float], str | None, str]:

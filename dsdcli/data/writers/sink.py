@@ -6,6 +6,7 @@ An HDF5 file is built in memory, compressed.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy as np
 
 from dsdcli.data.hdf5 import new_hdf5
 from dsdcli.data.phases import Phase, label_dtype, to_json, to_labels
+from dsdcli.data.writers.ome_zarr import ZarrSamples
 from dsdcli.files import atomic
 
 Put = Callable[[int, np.ndarray], None]  # number of a sample in the file, its phase indices (*L)
 
 
 def appends(path: Path) -> bool:
-    """Whether `open_sink` knows the extension of ``path``: ``.h5`` and ``.npy``."""
+    """Whether `open_sink` knows the extension of ``path``: ``.h5``, ``.npy`` and ``.zarr``."""
     return path.suffix.lower() in _SINKS
 
 
@@ -72,4 +74,11 @@ def _npy(path: Path, shape: tuple[int, ...], phases: Sequence[Phase], about: Map
         labels.flush()
 
 
-_SINKS: dict[str, Callable[..., AbstractContextManager[Put]]] = {".h5": _h5, ".hdf5": _h5, ".npy": _npy}
+@contextmanager
+def _zarr(path: Path, shape: tuple[int, ...], phases: Sequence[Phase], about: Mapping[str, Any]) -> Iterator[Put]:
+    with atomic(path) as temporary:
+        whole = {"phases": [asdict(phase) for phase in phases], "shape": shape, **about}
+        yield ZarrSamples(temporary, shape, phases, whole).write
+
+
+_SINKS: dict[str, Callable[..., AbstractContextManager[Put]]] = {".h5": _h5, ".hdf5": _h5, ".npy": _npy, ".zarr": _zarr}
