@@ -34,6 +34,7 @@ HEAVY = {
     "h5py",
     "matplotlib",
     "numpy",
+    "packaging",
     "PIL",
     "porespy",
     "safetensors",

@@ -67,6 +67,8 @@ def test_the_page_for_python_runs_from_the_first_line_to_the_last(small, monkeyp
     names = {"__name__": "page"}
     for block in blocks:
         for many in ("10_000", "64", "32"):
-            block = block.replace(f"({many}, ", "(4, ").replace(f'.tif", {many}', '.tif", 4')
+            for verb in ("generate", "stream"):
+                block = block.replace(f"{verb}({many}, ", f"{verb}(4, ")
+            block = block.replace(f'.tif", {many}', '.tif", 4')
         exec(compile(block, "docs/guide/python.md", "exec"), names)
     assert {path.name for path in small.iterdir()} >= {"samples.tif", "rocks.dsd.h5", "fillings.tif", "report.html"}

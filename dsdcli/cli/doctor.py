@@ -1,14 +1,17 @@
 """`dsd doctor`: is this installation sound?"""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
 from dsdcli.cli.console import emit, emit_json
 from dsdcli.cli.options import AsJson
 from dsdcli.data.voxel import sides
-from dsdcli.doctor import Findings, examine
 from dsdcli.view.text import table
+
+if TYPE_CHECKING:
+    from dsdcli.doctor import Findings
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -16,6 +19,8 @@ def doctor(as_json: AsJson = False) -> None:
 
     Problems are shown with their fix; then the exit code is 1.
     """
+    from dsdcli.doctor import examine
+
     found = examine()
     if as_json:
         emit_json({"ok": not found.problems, **asdict(found)})
@@ -25,7 +30,7 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def _show(found: Findings) -> None:
+def _show(found: "Findings") -> None:
     emit(f"dsd {found.versions['dsd']}, Python {found.versions['python']}, {found.system}")
     emit("packages")
     packages = [[name, version or "missing"] for name, version in found.versions.items()][2:]

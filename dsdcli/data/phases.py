@@ -123,7 +123,7 @@ def choose_phases(
     unnamed = [str(label) for label in labels if label not in owner]
     if unnamed:
         raise DataError(
-            f"no name was given for the labels {', '.join(unnamed)}; name every label with `phases={'NAME': LABEL}` "
+            f"no name was given for the labels {', '.join(unnamed)}; name every label with `phases={{'NAME': LABEL}}` "
             "(repeat a name to merge labels)"
         )
     first_label: dict[str, int] = {}

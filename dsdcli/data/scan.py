@@ -68,7 +68,7 @@ def read_scan(
     label |= given
     known = ", ".join(f"{name}={value}" for name, value in label.items())
     if len(set(label.values())) < len(label):
-        raise UsageError(f"two phases have the same label ({known}); give `phases={'NAME': LABEL}` for each phase")
+        raise UsageError(f"two phases have the same label ({known}); give `phases={{'NAME': LABEL}}` for each phase")
     if unknown in label.values():
         raise UsageError(f"`unknown={unknown}` is the label of a phase ({known}); it must be one of no phase")
     found = count_labels(array)

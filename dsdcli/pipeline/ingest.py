@@ -140,7 +140,7 @@ def _output(sources: Sequence[str], out: Path | None) -> tuple[Path, list[str]]:
         stem = files[0].name if files[0].is_dir() else files[0].stem.removesuffix(".ome")
         out = Path(f"{stem}.dsd.h5")
         if out.exists() and not _same_sources(out, files):
-            raise UsageError(f"{out} exists and was not made from the same source; choose another `out`")
+            raise UsageError(f"{out} exists and was not made from the same source; choose another name with `out`")
     elif not out.name.endswith((".h5", ".hdf5")):
         raise UsageError(f"`out={out}`: a dataset is an HDF5 file; let its name end in .dsd.h5")
     elif not out.name.endswith(".dsd.h5"):

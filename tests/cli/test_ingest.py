@@ -423,7 +423,7 @@ def test_the_default_name_replaces_only_a_dataset_of_the_same_source(dsd):
     assert len(Dataset.open("rock.dsd.h5").heldout[0].array) == 5
     tifffile.imwrite("rock.tif", VOLUME)
     code, _, err = dsd("ingest", "rock.tif")
-    assert (code, "choose another name with -o" in err) == (2, True)
+    assert (code, "choose another name with --out" in err) == (2, True)
     assert len(Dataset.open("rock.dsd.h5").heldout[0].array) == 5
     assert dsd("ingest", "rock.tif", "-o", "rock.dsd.h5")[0] == 0
     assert len(Dataset.open("rock.dsd.h5").heldout[0].array) == 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from dsdcli.data.formats.labels import as_labels, grey_of_colours, without_idle_axes
 from dsdcli.data.formats.raster import Raster
-from dsdcli.errors import DataError, UsageError
+from dsdcli.errors import DataError, DsdError, UsageError
 
 _AXES_OF = {2: "YX", 3: None, 4: "TZYX"}
 _SHAPE_IN_NAME = re.compile(r"(?<!\d)(\d+)x(\d+)(?:x(\d+))?(?!\d)", re.IGNORECASE)
@@ -45,6 +45,8 @@ def read_numpy(path: Path, inner: str | None) -> Raster:
         with loaded:
             arrays = {name: loaded[name] for name in loaded.files if inner in (None, name)}
             names = loaded.files
+    except DsdError:  # a usage error is a ValueError too
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path}: damaged, or holding objects instead of numbers ({error})") from error
     fits = {name: array for name, array in arrays.items() if without_idle_axes(array).ndim in _AXES_OF}

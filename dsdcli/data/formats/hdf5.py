@@ -8,7 +8,7 @@ import h5py
 from dsdcli.data.formats.labels import as_labels, without_idle_axes
 from dsdcli.data.formats.raster import Raster
 from dsdcli.data.voxel import VoxelSize, unit_name
-from dsdcli.errors import DataError, UsageError
+from dsdcli.errors import DataError, DsdError, UsageError
 
 _AXES = ("YX", "TYX", "ZYX", "TZYX")
 
@@ -29,6 +29,8 @@ def read_hdf5(path: Path, inner: str | None) -> Raster:
             array = without_idle_axes(stored[...])
             axes = stored.attrs.get("axes")
             voxel = _voxel(stored.attrs) or _voxel(file.attrs)
+    except DsdError:  # a usage error is a ValueError too
+        raise
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DataError(f"cannot read {path}: damaged HDF5 file, or a compression unknown here ({error})") from error
     if array.ndim not in (2, 3, 4):
