@@ -22,10 +22,11 @@ MAY_KNOW = {
     "network": {"errors", "files", "data", "process"},
     "sampling": {"errors", "data", "process", "network"},
     "training": _BASE | {"data", "process", "network"},
-    "evaluation": _BASE | {"data"},
+    "flow": {"errors"},
+    "evaluation": _BASE | {"data", "flow"},
     "view": _BASE | {"data", "evaluation"},
     "doctor": {"errors", "device", "network"},
-    "pipeline": _BASE | {"data", "process", "network", "sampling", "training", "evaluation", "view"},
+    "pipeline": _BASE | {"data", "process", "network", "sampling", "training", "flow", "evaluation", "view"},
     "cli": {"errors", "files", "data", "view", "doctor", "pipeline"},
 }
 # Importing these takes long, so that they may be imported where they are used.

@@ -7,6 +7,7 @@ import typer
 
 from dsdcli import __version__
 from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, train, view
+from dsdcli.cli.console import printable
 from dsdcli.cli.options import as_options
 from dsdcli.errors import DsdError
 
@@ -63,6 +64,6 @@ def main() -> None:
     except BrokenPipeError:
         code = 0
     except DsdError as error:
-        print(f"dsd: error: {as_options(str(error))}", file=sys.stderr)
+        print(printable(f"dsd: error: {as_options(str(error))}"), file=sys.stderr)
         code = error.exit_code
     sys.exit(code or 0)

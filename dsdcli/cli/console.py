@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from dsdcli.cli.options import as_options
 
 if TYPE_CHECKING:
     from dsdcli.pipeline.output import Written
+
+_COMMANDS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, lone surrogates, separators of lines and paragraphs
 
 _quiet = False
 
@@ -21,20 +24,28 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def printable(text: str) -> str:
+    """One line with everything that a terminal would obey, or that hides or turns other text, as escape sequences: names
+    of phases and files come from anywhere."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in _COMMANDS else c for c in text)
+
+
 def say(message: str) -> None:
     """One line of talk, on stderr."""
     if not _quiet:
-        print(as_options(message), file=sys.stderr, flush=True)
+        print(printable(as_options(message)), file=sys.stderr, flush=True)
 
 
 def emit(line: str) -> None:
     """One line of data, on stdout."""
-    print(line, flush=True)
+    print(printable(line), flush=True)
 
 
 def emit_json(value: Any) -> None:
     """``value`` as JSON on stdout."""
-    emit(json.dumps(value, indent=2))
+    print(json.dumps(value, indent=2), flush=True)
 
 
 def emit_written(written: "Written", as_json: bool) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dsdcli.cli.console import emit, emit_json, progress, say, set_quiet
+from dsdcli.cli.console import emit, emit_json, printable, progress, say, set_quiet
 from dsdcli.cli.options import AsJson, Quiet
-from dsdcli.cli.parse import parse_pairs
+from dsdcli.cli.parse import parse_pairs, parse_phase
 from dsdcli.errors import GateFailed
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ def evaluate(
     samples: Annotated[Path | None, typer.Argument(metavar="SAMPLES", help="Samples: .tif, .h5, .npy or a folder of images, from dsd generate or any other source. Default: the newest that dsd generate wrote here.", show_default=False)] = None,
     real: Annotated[Path | None, typer.Option(metavar="FILE", help="Real images: a dataset, or a segmented image. Default: the dataset that the model was trained on, else the newest here.", show_default=False)] = None,
     metrics: Annotated[str, typer.Option(metavar="NAMES", help="fast, all, or names of metrics separated by commas.")] = "all",
+    phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Label of a phase of the real images in the samples; once per phase. Default: by name, by label, else by order.", show_default=False)] = None,
+    ignore: Annotated[list[int] | None, typer.Option(metavar="LABEL", help="Leave out the voxels with this label where --real is an image; repeatable.", show_default=False)] = None,
+    ignore_mask: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Leave out the voxels that are not 0 in this image of the shape of --real or of one slice; repeatable.", show_default=False)] = None,
+    resample: Annotated[bool, typer.Option("--resample", help="Give the real images the voxel size of the samples, if that is the coarser one.")] = False,
     no_match: Annotated[bool, typer.Option("--no-match", help="Compare with crops anywhere, not with those of like volume fractions.")] = False,
     crops: Annotated[int | None, typer.Option(metavar="N", min=1, help="Real crops from each of the two parts. Default: at least 256 and twice the samples, fewer for volumes.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the choice of crops and of the bootstrap.")] = 0,
@@ -38,6 +42,7 @@ def evaluate(
     """
     set_quiet(quiet)
     gates = parse_pairs("--gate", gate or [], float)
+    named = [parse_phase(text) for text in phase or []]
 
     from dsdcli.pipeline.evaluate import evaluate as run
 
@@ -45,6 +50,10 @@ def evaluate(
         done = run(
             samples,
             real,
+            phases=named,
+            ignore=ignore or (),
+            ignore_masks=ignore_mask or (),
+            resample=resample,
             metrics=metrics,
             match=not no_match,
             crops=crops,
@@ -71,7 +80,7 @@ def _show(done: "Evaluated") -> None:
 
     say(table.summary(done.found))
     if sys.stdout.isatty():
-        table.print_rich(done.cells())
+        table.print_rich([[printable(cell) for cell in row] for row in done.cells()])
     else:
         for line in table.plain(done.cells()):
             emit(line)

@@ -53,9 +53,31 @@ def ingest(
             metavar="K", help="Coarsen blocks of K voxels by majority; of tied phases the block's first wins."
         ),
     ] = 1,
+    ignore: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Leave out the voxels with this label, such as those outside the field of view; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    ignore_mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="LabelledImage of the shape of the source or of one slice: voxels that are not 0 are left out; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     holdout: Annotated[
-        float, typer.Option(metavar="F", help="Share kept from training, to judge by: the last slices, images or rows.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            metavar="F",
+            help="Share kept from training, to judge by: the last slices, images or rows. Default: 0.2, or up to a "
+            "third where crops need it.",
+            show_default=False,
+        ),
+    ] = None,
     shape: Annotated[
         str | None,
         typer.Option(
@@ -101,11 +123,16 @@ def ingest(
         holdout=holdout,
         shape=parse_size(shape) if shape else None,
         dtype=dtype,
+        ignore=ignore or [],
+        ignore_masks=ignore_mask or [],
     )
     about = describe_dataset(done.dataset)
     rows = [[str(f.label), f.name, f"{f.fraction:.4f}", str(f.voxels)] for f in done.labels]
     for line in text.table(["label", "phase", "fraction", "voxels"], rows):
         say(line)
+    if about["ignored"]:
+        total = about["ignored"] + int(done.dataset.counts().sum())
+        say(f"left out {about['ignored']} voxels, {100 * about['ignored'] / total:.1f} %")
     size = text.voxel(about) + (f" after --downsample {downsample}" if downsample > 1 else "")
     source = done.dataset.provenance["voxel_size_source"]
     say(f"train {text.images(about['images']['train'])}; held out {text.images(about['images']['heldout'])}")

@@ -18,9 +18,11 @@ _SPELLED = {
     "fractions": "fraction",
     "gates": "gate",
     "masks": "mask",
+    "ignore_masks": "ignore-mask",
     "max_seconds": "max-time",
     "phases": "phase",
     "plane": "slice",
+    "samples": "sample",
     "start_from": "from",
 }
 

@@ -13,15 +13,17 @@ from dsdcli.cli.console import emit, emit_json, progress, say, set_quiet
 from dsdcli.cli.options import AsJson, Device, Quiet
 from dsdcli.cli.parse import parse_duration, parse_size
 
+DIMENSIONS = {"2d": 2, "3d": 3}
+
 
 def train(
     dataset: Annotated[Path | None, typer.Argument(metavar="DATASET", help="Dataset file made by dsd ingest. Default: the newest *.dsd.h5 here.", show_default=False)] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="NAME|PATH", help="Start from the weights of this model (shipped, run or folder) instead of random ones.", show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="Network size: tiny (CPU), small or base (GPU). Default: tiny on a CPU, small on a GPU.", show_default=False)] = None,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the training crops in voxels; DxHxW makes a 3D model. Default: 64x64.", show_default=False)] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the training crops in voxels; DxHxW makes a 3D model, and 3d one of a size that fits. Default: 64x64, or what structure and images ask for.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps. Default: 12000 (tiny), 20000 (small), 50000 (base).", show_default=False)] = None,
     max_time: Annotated[str | None, typer.Option(metavar="TIME", help="Training time after which to stop, such as 90s, 30m or 2h; the learning rate decays over it.", show_default=False)] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Crops per step. Default: 16 (tiny), 32 (small, base).", show_default=False)] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Crops per step. Default: as many as 16 (tiny) or 32 (small, base) of 64x64 have voxels.", show_default=False)] = None,
     lr: Annotated[float | None, typer.Option(metavar="RATE", help="Peak learning rate. Default: 0.002 (tiny), 0.001 (small, base).", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Seed of weights, crops and noise. Default: 0.", show_default=False)] = None,
     boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the crops: noflux (crops of a larger scan) or periodic (data that repeats). Default: noflux.", show_default=False)] = None,
@@ -39,7 +41,8 @@ def train(
     --steps and --max-time may be changed).
     """
     set_quiet(quiet)
-    crops = parse_size(size) if size else None
+    ndim = DIMENSIONS.get((size or "").lower(), 2)
+    crops = parse_size(size) if size and size.lower() not in DIMENSIONS else None
     seconds = parse_duration(max_time) if max_time else None
 
     from dsdcli.pipeline.train import train as run
@@ -50,6 +53,7 @@ def train(
             start_from=from_,
             preset=preset,
             size=crops,
+            ndim=ndim,
             steps=steps,
             max_seconds=seconds,
             batch=batch,

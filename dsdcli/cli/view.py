@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dsdcli.cli.console import Quiet, emit, say, set_quiet
+from dsdcli.cli.console import emit, say, set_quiet
+from dsdcli.cli.options import Quiet
 
 
 def view(

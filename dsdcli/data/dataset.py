@@ -13,20 +13,35 @@ import h5py
 import numpy as np
 
 from dsdcli.data.hdf5 import new_hdf5
-from dsdcli.data.phases import Phase, from_json, to_json
+from dsdcli.data.phases import IGNORED, Phase, from_json, to_json
+from dsdcli.data.places import Places
 from dsdcli.errors import DataError, UsageError
 
 FORMAT = "dsd-dataset"
-VERSION = 1
+VERSION = 2
+PLAIN = 1  # version of a dataset without left-out voxels, which earlier releases read as well
 SPLITS = ("train", "heldout")
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """Phase indices (uint8) of a 2D image ("YX"), a stack of independent 2D images ("TYX") or a volume ("ZYX")."""
+    """Phase indices (uint8) of a 2D image ("YX"), a stack of independent 2D images ("TYX") or a volume ("ZYX").
+
+    `dsdcli.data.phases.IGNORED` marks voxels that are left out: no crop holds one, and no fraction counts them.
+    """
 
     array: np.ndarray
     axes: str
+
+    @property
+    def own_axes(self) -> tuple[int, ...]:
+        """The axes along which neighbours are neighbours: all but that of a stack."""
+        return (1, 2) if self.axes == "TYX" else tuple(range(self.array.ndim))
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether no voxel is left out."""
+        return self.array.max(initial=0) != IGNORED
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +87,8 @@ class Dataset:
             DsdError: the system could not write.
         """
         with new_hdf5(Path(path)) as file:
-            file.attrs.update(format=FORMAT, format_version=VERSION, phases=to_json(self.phases))
+            version = PLAIN if all(image.whole for image in self.train + self.heldout) else VERSION
+            file.attrs.update(format=FORMAT, format_version=version, phases=to_json(self.phases))
             file.attrs.update(slice_axes=self.slice_axes, downsample=self.downsample)
             file.attrs["provenance"] = json.dumps(self.provenance)
             if self.voxel_size is not None:
@@ -108,12 +124,17 @@ class Dataset:
         return digest.hexdigest()
 
     def counts(self, split: str | None = None) -> np.ndarray:
-        """Voxels of each phase, int64 (K,), of one split or (None) of all."""
-        total = np.zeros(len(self.phases), np.int64)
+        """Voxels of each phase, int64 (K,), of one split or (None) of all; those left out are in none."""
+        total = np.zeros(IGNORED + 1, np.int64)
         for image in self.images(split) if split else self.train + self.heldout:
             for plane in image.array.reshape(-1, image.array.shape[-1] * image.array.shape[-2]):
-                total += np.bincount(plane, minlength=len(self.phases))
-        return total
+                total += np.bincount(plane, minlength=len(total))
+        return total[: len(self.phases)]
+
+    @cached_property
+    def ignored(self) -> int:
+        """Voxels that are left out, of all images."""
+        return sum(int((image.array == IGNORED).sum()) for image in self.train + self.heldout if not image.whole)
 
     def fractions(self, split: str | None = None) -> np.ndarray:
         """Volume fraction of each phase, float (K,), of one split or (None) of all."""
@@ -123,7 +144,7 @@ class Dataset:
     def crops(
         self, split: str, n: int, size: Sequence[int], rng: np.random.Generator, augment: bool = False
     ) -> np.ndarray:
-        """Draw ``n`` crops, each possible one being equally likely.
+        """Draw ``n`` crops, each possible one that holds no left-out voxel being equally likely.
 
         Args:
             split: "train" or "heldout".
@@ -141,29 +162,37 @@ class Dataset:
             DataError: no image can hold the crop.
         """
         size = tuple(size)
-        views = [view for image in self.images(split) for view in self.views(image, len(size))]
-        shapes = [  # of the space of possible crops: which image or slice, then the offset along each axis
-            (view.shape[0], *(max(0, side - wanted + 1) for side, wanted in zip(view.shape[1:], size, strict=True)))
-            for view in views
-        ]
-        ends = np.cumsum([np.prod(shape, dtype=np.int64) for shape in shapes], dtype=np.int64)
-        if not len(ends) or ends[-1] == 0:
-            raise DataError(self._no_room(split, size, views))
+        places = self._places(split, size)
+        if not places.exist:
+            raise DataError(self._no_room(split, size, places.views))
+        flat = places.draw(n, rng)
         out = np.empty((n, *size), np.uint8)
-        flat = rng.integers(ends[-1], size=n)
-        chosen = np.searchsorted(ends, flat, side="right")
         if augment:
             signs = (1 - 2 * rng.integers(2, size=(n, len(size)))).tolist()
             orders = equal_side_orders(size) if self.slice_axes == "zyx" else [tuple(range(len(size)))]
             order_of = rng.integers(len(orders), size=n).tolist()
-        for i, number in enumerate(chosen.tolist()):
-            first, *offsets = np.unravel_index(flat[i] - ends[number] + np.prod(shapes[number]), shapes[number])
-            window = tuple(slice(a, a + side) for a, side in zip(offsets, size, strict=True))
-            crop = views[number][(first, *window)]
+        for i, crop in enumerate(map(places.crop, flat.tolist())):
             if augment:
                 crop = crop[tuple(slice(None, None, sign) for sign in signs[i])].transpose(orders[order_of[i]])
             out[i] = crop
         return out
+
+    def holds(self, split: str, size: Sequence[int]) -> bool:
+        """Whether there is any crop of this size."""
+        return self._places(split, tuple(size)).exist
+
+    @cached_property
+    def _known_places(self) -> dict[tuple[str, tuple[int, ...]], Places]:
+        return {}
+
+    def _places(self, split: str, size: tuple[int, ...]) -> Places:
+        """Where crops of ``size`` may be cut."""
+        known = self._known_places
+        if (split, size) not in known:
+            images = self.images(split)
+            views = [view for image in images for view in self.views(image, len(size))]
+            known[split, size] = Places(views, all(image.whole for image in images), size)
+        return known[split, size]
 
     def views(self, image: LabelledImage, ndim: int) -> list[np.ndarray]:
         """Views (N, *L) of an image whose items, N of them, have the dimension ``ndim`` of the crop."""
@@ -177,16 +206,18 @@ class Dataset:
             return [image.array]
         return [np.moveaxis(image.array, "zyx".index(axis), 0) for axis in self.slice_axes]
 
-    def _no_room(self, split: str, size: tuple[int, ...], views: list[np.ndarray]) -> str:
+    def _no_room(self, split: str, size: tuple[int, ...], views: Sequence[np.ndarray]) -> str:
         wanted = "x".join(map(str, size))
         if not views:
             if self.images(split):
-                return f"crops of {wanted} need a volume, but {self.path} holds 2D images; use a size with two sides"
+                fix = "use a size with two sides, or, if the images are slices of a volume, dsd ingest with `axes='z'`"
+                return f"crops of {wanted} need a volume, but {self.path} holds independent 2D images; {fix}"
             return f"{self.path} has no {split} images; run dsd ingest again with another `holdout`"
         found = ", ".join(sorted({"x".join(map(str, view.shape[1:])) for view in views}))
+        without = "" if all(image.whole for image in self.images(split)) else " without a left-out voxel"
         return (
-            f"crops of {wanted} do not fit into the {split} images of {self.path} ({found}); use a smaller `size`, "
-            "or run dsd ingest again with a smaller `downsample` or another `holdout`"
+            f"crops of {wanted}{without} do not fit into the {split} images of {self.path} ({found}); use a smaller "
+            "`size`, or run dsd ingest again with a smaller `downsample` or another `holdout`"
         )
 
 
@@ -209,15 +240,19 @@ def _read(path: Path, file: h5py.File) -> Dataset:
     attrs = file.attrs
     if attrs.get("format") != FORMAT:
         raise DataError(f"{path} is an HDF5 file but not a dataset; make one of it with: dsd ingest {path}")
-    if attrs["format_version"] != VERSION:
-        raise DataError(f"{path} has format version {attrs['format_version']}, this dsd reads {VERSION}; ingest again")
+    version = attrs["format_version"]
+    if version not in (PLAIN, VERSION):
+        raise DataError(f"{path} has format version {version}, this dsd reads {PLAIN} and {VERSION}; ingest again")
     phases = from_json(attrs["phases"])
     splits = {
         split: tuple(LabelledImage(stored[...], str(stored.attrs["axes"])) for _, stored in sorted(file[split].items()))
         for split in SPLITS
     }
     for image in splits["train"] + splits["heldout"]:
-        if image.array.dtype != np.uint8 or (image.array.size and image.array.max() >= len(phases)):
+        known = image.array < len(phases)
+        if version == VERSION:
+            known |= image.array == IGNORED
+        if image.array.dtype != np.uint8 or not known.all():
             raise DataError(f"{path} is damaged: it holds voxels of no known phase; run dsd ingest again")
     return Dataset(
         path=path,

@@ -1,10 +1,14 @@
 """Coarsening of segmented images by majority vote."""
 
 import itertools
+import math
 
 import numpy as np
 
+from dsdcli.data.phases import IGNORED
+
 _BLOCKS_AT_ONCE = 2**20
+_WHOLE = 0.01  # difference from a whole number that counts as none
 
 
 def majority(indices: np.ndarray, factor: int, axes: tuple[int, ...]) -> np.ndarray:
@@ -12,7 +16,7 @@ def majority(indices: np.ndarray, factor: int, axes: tuple[int, ...]) -> np.ndar
 
     A tie goes to the tied phase whose first voxel comes first in the block (rows from the first to the last, C order).
     That is deterministic and, unlike "the smaller index wins", favours no phase. Voxels beyond the last whole block
-    are left out.
+    are left out. Ignored voxels vote like a phase.
 
     Args:
         indices: phase indices, uint8.
@@ -24,6 +28,11 @@ def majority(indices: np.ndarray, factor: int, axes: tuple[int, ...]) -> np.ndar
     """
     if factor == 1:
         return indices
+    ignored = indices == IGNORED
+    if ignored.any():
+        extra = int(indices.max(where=~ignored, initial=0)) + 1
+        coarse = majority(np.where(ignored, np.uint8(extra), indices), factor, axes)
+        return np.where(coarse == extra, np.uint8(IGNORED), coarse)
     shape = tuple(side // factor if axis in axes else side for axis, side in enumerate(indices.shape))
     out = np.empty(shape, np.uint8)
     rows_at_once = max(1, _BLOCKS_AT_ONCE // max(1, int(np.prod(shape[1:]))))
@@ -32,6 +41,28 @@ def majority(indices: np.ndarray, factor: int, axes: tuple[int, ...]) -> np.ndar
         stop = min(start + rows_at_once, shape[0])
         out[start:stop] = _vote(indices[start * thick : stop * thick], factor, axes, (stop - start, *shape[1:]))
     return out
+
+
+def coarsen(indices: np.ndarray, ratio: float, axes: tuple[int, ...]) -> np.ndarray:
+    """The image as voxels ``ratio`` times as wide would show it: the phase that most of each of them holds.
+
+    Where the ratio is no whole number, a voxel is judged by the nearest of the old ones at evenly spaced points.
+
+    Args:
+        indices: phase indices, uint8.
+        ratio: at least 1.
+        axes: the axes to coarsen.
+
+    Returns:
+        uint8, with ``int(shape[axis] / ratio)`` along each of ``axes``.
+    """
+    points = math.ceil(ratio - _WHOLE)  # along each side of a new voxel
+    if abs(ratio - points) > _WHOLE:
+        for axis in axes:
+            wanted = points * int(indices.shape[axis] / ratio)
+            at = ((np.arange(wanted) + 0.5) * ratio / points).astype(np.intp)
+            indices = np.take(indices, at, axis)
+    return majority(indices, points, axes)
 
 
 def _vote(indices: np.ndarray, factor: int, axes: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:

@@ -5,7 +5,7 @@ integers the user's segmentation gave.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from dsdcli.errors import DataError, UsageError
 
 MAX_LABELS = 16  # more different values than this look like grey levels (or numbered grains), not phases
 MAX_PHASES = 255
+_MOSTLY = 0.5  # an assumed porosity above this is doubted
+IGNORED = 255  # the index of voxels that are left out: those of no phase
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,31 @@ def find_phase(phases: Sequence[Phase], name: str) -> int:
     if name not in names:
         raise UsageError(f"there is no phase '{name}'; the phases are {', '.join(names)}")
     return names.index(name)
+
+
+def relabel(phases: Sequence[Phase], named: Sequence[tuple[str, int]]) -> tuple[Phase, ...]:
+    """The phases with the labels that (name, label) pairs give some of them.
+
+    Raises:
+        UsageError: no such phase, one named twice, or two with the same label.
+    """
+    given: dict[str, int] = {}
+    for name, label in named:
+        find_phase(phases, name)
+        if name in given:
+            raise UsageError(f"`phases` names '{name}' twice; here every phase has one label")
+        given[name] = label
+    changed = tuple(Phase(phase.name, given.get(phase.name, phase.label)) for phase in phases)
+    if len({phase.label for phase in changed}) < len(changed):
+        raise UsageError(
+            f"two phases have the same label ({in_words(changed)}); give " + "`phases={'NAME': LABEL}` for each phase"
+        )
+    return changed
+
+
+def in_words(phases: Sequence[Phase]) -> str:
+    """``pore=0, grain=255``."""
+    return ", ".join(f"{phase.name}={phase.label}" for phase in phases)
 
 
 def count_labels(array: np.ndarray) -> dict[int, int]:
@@ -138,6 +165,22 @@ def choose_phases(
         remarks.append("no phase is called 'pore': wherever a porosity is asked for, use the names instead")
     index = {phase.name: position for position, phase in enumerate(phases)}
     return phases, {label: index[owner[label]] for label in labels}, remarks
+
+
+def doubt_polarity(voxels: Mapping[int, int], pore: int) -> str | None:
+    """What speaks against ``pore`` being the label of the pore, where it was only assumed; of two labels only.
+
+    Args:
+        voxels: how many each label has.
+    """
+    share = voxels[pore] / sum(voxels.values())
+    other = next((label for label in voxels if label != pore), pore)
+    if len(voxels) != 2 or (share <= _MOSTLY and set(voxels) != {0, 1}):
+        return None
+    doubt = f"with label {pore} as the pore the porosity is {share:.2f}, with label {other} it would be {1 - share:.2f}"
+    if set(voxels) == {0, 1}:
+        doubt += "; in arrays of true and false true (1) often means pore, as in porespy"
+    return f"{doubt}: say `pore={other}` if that is right"
 
 
 def to_indices(array: np.ndarray, index_of: dict[int, int]) -> np.ndarray:

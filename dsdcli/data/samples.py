@@ -13,7 +13,7 @@ import tifffile
 
 from dsdcli.data.formats import Raster, read_folder, read_image
 from dsdcli.data.formats.tiff import left_in_tiff
-from dsdcli.data.phases import Phase, count_labels, from_json, to_indices, to_labels
+from dsdcli.data.phases import MAX_LABELS, Phase, count_labels, from_json, to_indices, to_labels
 from dsdcli.data.sink import open_sink
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import atomic
@@ -165,6 +165,8 @@ def _indices(
     source: Path | str, labels: np.ndarray, own: tuple[Phase, ...] | None, wanted: tuple[Phase, ...] | None
 ) -> tuple[np.ndarray, tuple[Phase, ...]]:
     found = count_labels(labels)
+    if not wanted and not own and len(found) > MAX_LABELS:
+        raise DataError(f"{source} holds {len(found)} different values, which belong to no phase: it looks unsegmented")
     used = wanted or own or tuple(Phase(f"phase{label}", label) for label in found)
     names = [phase.name for phase in used]
     table = {phase.label: index for index, phase in enumerate(used)}

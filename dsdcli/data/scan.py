@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.formats import Raster, read_image
-from dsdcli.data.phases import Phase, count_labels, find_phase, to_indices
-from dsdcli.data.voxel import sides
+from dsdcli.data.formats import Raster, read_image, split_inner
+from dsdcli.data.ignored import doubt_mask
+from dsdcli.data.phases import Phase, count_labels, in_words, relabel, to_indices
+from dsdcli.data.voxel import differ, doubt_name, sides
 from dsdcli.errors import DataError, UsageError
 
 AXES = "zyx"
@@ -25,6 +26,7 @@ class Scan:
         unknown: bool (*L), True where the image has the label of unknown voxels.
         phases: names as in the model, labels as in the file.
         voxel_size, voxel_unit: physical side of a voxel, None when unknown.
+        notes: what a user should know of how it was read.
     """
 
     image: np.ndarray
@@ -32,6 +34,7 @@ class Scan:
     phases: tuple[Phase, ...]
     voxel_size: float | None
     voxel_unit: str | None
+    notes: tuple[str, ...] = ()
 
 
 def read_scan(
@@ -58,21 +61,12 @@ def read_scan(
     """
     raster, source = _read(source)
     array = _plane(raster.array, source, ndim, plane)
-    label = {phase.name: phase.label for phase in phases}
-    given: dict[str, int] = {}
-    for name, value in named:
-        find_phase(phases, name)
-        if name in given:
-            raise UsageError(f"`phases` names '{name}' twice; here a phase has one label, since none may be changed")
-        given[name] = value
-    label |= given
-    known = ", ".join(f"{name}={value}" for name, value in label.items())
-    if len(set(label.values())) < len(label):
-        raise UsageError(f"two phases have the same label ({known}); give `phases={{'NAME': LABEL}}` for each phase")
-    if unknown in label.values():
+    own = relabel(phases, named)
+    labels, known = {phase.label: index for index, phase in enumerate(own)}, in_words(own)
+    if unknown in labels:
         raise UsageError(f"`unknown={unknown}` is the label of a phase ({known}); it must be one of no phase")
     found = count_labels(array)
-    strange = [str(value) for value in found if value not in label.values() and value != unknown]
+    strange = [str(value) for value in found if value not in labels and value != unknown]
     if strange:
         more = ", ..." if len(strange) > 8 else ""
         raise DataError(
@@ -81,20 +75,25 @@ def read_scan(
         )
     if unknown is not None and unknown not in found:
         raise UsageError(f"`unknown={unknown}`: no voxel of {source} has this label")
-    own = tuple(Phase(phase.name, label[phase.name]) for phase in phases)
-    table = {phase.label: index for index, phase in enumerate(own)} | ({unknown: 0} if unknown is not None else {})
+    table = labels | ({unknown: 0} if unknown is not None else {})
     voxel = raster.voxel
+    doubtful = doubt_name(split_inner(source)[0].name) if voxel is None or voxel.source == "file name" else None
     return Scan(
         to_indices(array, table),
         array == unknown if unknown is not None else np.zeros(array.shape, bool),
         own,
         voxel.value if voxel else None,
         voxel.unit if voxel else None,
+        raster.remarks + ((doubtful,) if doubtful else ()),
     )
 
 
-def read_mask(source: np.ndarray | str | Path, shape: tuple[int, ...], plane: tuple[int, int] | None) -> np.ndarray:
-    """Voxels that are not zero in an image, bool (*L); of a volume the same plane as of the scan.
+def read_mask(
+    source: np.ndarray | str | Path, shape: tuple[int, ...], plane: tuple[int, int] | None
+) -> tuple[np.ndarray, list[str]]:
+    """Voxels that are not zero in an image, bool (*L), and what a user should know of it.
+
+    Of a volume the same plane is taken as of the scan.
 
     Raises:
         UsageError: there is no such file.
@@ -106,7 +105,18 @@ def read_mask(source: np.ndarray | str | Path, shape: tuple[int, ...], plane: tu
         array = _plane(array, source, len(shape), plane)
     if array.shape != shape:
         raise DataError(f"the mask {source} is {sides(array.shape)}, the image {sides(shape)}; they must be equal")
-    return array != 0
+    return array != 0, doubt_mask(replace(raster, array=array), source)
+
+
+def doubt_scale(scan: Scan, voxel_size: float | None, voxel_unit: str | None) -> list[str]:
+    """A warning where the voxels of a scan are of another size than those that a model was trained on."""
+    if not differ(scan.voxel_size, scan.voxel_unit, voxel_size, voxel_unit):
+        return []
+    return [
+        f"the voxels of the image are {scan.voxel_size:g} {scan.voxel_unit}, those that the model was trained on "
+        f"{voxel_size:g} {voxel_unit}: the fillings have the structure of as many voxels, so of another scale; "
+        "resample the image, or train a model on images like it"
+    ]
 
 
 def box_mask(ranges: Sequence[tuple[int, int]], shape: tuple[int, ...]) -> np.ndarray:

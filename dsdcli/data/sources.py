@@ -1,18 +1,23 @@
 """From the user's sources to arrays of labels that all mean the same: volumes, or independent 2D images."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from dsdcli.data.dataset import LabelledImage
 from dsdcli.data.formats import Raster, natural_order, read_folder, read_image, split_inner
-from dsdcli.data.voxel import VoxelSize, convert
+from dsdcli.data.formats.labels import grey_of_colours
+from dsdcli.data.voxel import LARGEST, VoxelSize, convert, doubt_name
 from dsdcli.errors import DataError, UsageError
 
 _SAME = 0.01  # relative difference of voxel sizes that counts as none
+_CHANNELS = (2, 3, 4)  # a last side as short as this, where the others are longer, is one of channels
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ def gather(
         UsageError: ``axes`` contradicts the sources.
     """
     notes: list[str] = []
+    warnings: list[str] = []
     rasters: list[Raster] = []
     flat: list[tuple[Path, Raster]] = []  # single 2D files, to be stacked
     for source in sources:
@@ -75,6 +81,13 @@ def gather(
             rasters += _read_folder(Path(source), axes, notes)
             continue
         raster = read_image(source, shape, dtype)
+        if axes is None:
+            raster = _without_channels(raster, source)
+            if raster.axes == "TYX" and raster.about is None:
+                notes.append(
+                    f"{source} says that its {len(raster.array)} images are a series, so they are taken as independent "
+                    "2D images (`axes='z'`: slices of one volume)"
+                )
         if not flat:  # what is said of the first of many slices holds for the others
             notes += raster.remarks
         if raster.array.ndim == 2 and len(sources) > 1:
@@ -95,8 +108,37 @@ def gather(
             f"`axes={axes!r}` cuts slices of a volume, but the source is a single 2D image; leave `axes` out"
         )
     slice_axes = axes or ("z" if volumes else "t")
-    size, warnings = _voxel(rasters, voxel, slice_axes, notes)
-    return Gathered(tuple(images), slice_axes, size, tuple(dict.fromkeys(notes)), tuple(warnings))
+    if voxel is None and all(raster.voxel is None or raster.voxel.source == "file name" for raster in rasters):
+        warnings += filter(None, (doubt_name(name) for name in _first_names(sources)))
+    size, more = _voxel(rasters, voxel, slice_axes, notes)
+    warnings += more
+    return Gathered(tuple(images), slice_axes, size, tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(warnings)))
+
+
+def doubt_numbers(names: Iterable[str], what: str) -> list[str]:
+    """What is strange about the numbers in the names of slices: some are missing, or they go in steps."""
+    groups: dict[tuple[str, str], set[int]] = {}
+    for name in names:
+        if match := re.fullmatch(r"(.*?)(\d+)(\D*)", name):
+            groups.setdefault((match[1], match[3]), set()).add(int(match[2]))
+    numbers = sorted(max(groups.values(), key=len, default=set()))
+    if len(numbers) < 3:
+        return []
+    step = math.gcd(*(b - a for a, b in itertools.pairwise(numbers)))
+    doubts = []
+    if step > 1:
+        doubts.append(
+            f"{what}: the numbers of the slices go in steps of {step}; if slices were left out, the others lie farther "
+            "apart than pixels, and only slices across z are true"
+        )
+    expected = range(numbers[0], numbers[-1] + 1, step)
+    if missing := len(expected) - len(numbers):
+        first = next(number for number in expected if number not in numbers)
+        doubts.append(
+            f"{what}: {missing} of the slices {numbers[0]} to {numbers[-1]} {'is' if missing == 1 else 'are'} not "
+            f"there, the first of them {first}; their neighbours are taken as adjacent"
+        )
+    return doubts
 
 
 def digest_of(source: str) -> str:
@@ -111,6 +153,36 @@ def digest_of(source: str) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def _without_channels(raster: Raster, source: str) -> Raster:
+    """An array whose last side looks like that of channels is no volume unless someone says so.
+
+    Raises:
+        DataError: its channels differ, so none of them can be taken.
+    """
+    sides = raster.array.shape
+    if raster.axes is not None or len(sides) != 3 or sides[-1] not in _CHANNELS or min(sides[:-1]) <= max(_CHANNELS):
+        return raster
+    text = "x".join(map(str, sides))
+    try:
+        array, remarks = grey_of_colours(raster.array, source)
+    except DataError as error:
+        raise DataError(
+            f"{source} is {text}: its last side looks like {sides[-1]} channels, not like a direction of a volume; "
+            "save the channel with the labels alone, or say `axes='z'` if it is a volume"
+        ) from error
+    return replace(raster, array=array, axes="YX", remarks=raster.remarks + remarks)
+
+
+def _first_names(sources: Sequence[str]) -> list[str]:
+    """The name of each file, or of the first image in each folder."""
+    names = []
+    for source in sources:
+        path = split_inner(source)[0]
+        inside = sorted(path.iterdir(), key=natural_order) if path.is_dir() else [path]
+        names += [file.name for file in inside if not file.name.startswith(".")][:1]
+    return names
+
+
 def _read_folder(folder: Path, axes: str | None, notes: list[str]) -> list[Raster]:
     rasters = read_folder(folder)
     notes += rasters[0].remarks  # those of the other slices would be the same
@@ -122,12 +194,14 @@ def _read_folder(folder: Path, axes: str | None, notes: list[str]) -> list[Raste
         return _stack_if_equal(rasters)
     if axes is None:
         notes.append(f"{folder}: its {len(rasters)} images are slices of one volume (`axes='t'`: independent images)")
+    notes += doubt_numbers((file.name for file in folder.iterdir() if not file.name.startswith(".")), str(folder))
     return [_volume(rasters, str(folder))]
 
 
 def _combine_files(flat: list[tuple[Path, Raster]], axes: str | None, notes: list[str]) -> list[Raster]:
     """Several single 2D files as slices of one volume or as independent images."""
     if axes and axes != "t":
+        notes += doubt_numbers((path.name for path, _ in flat), "the sources")
         return [_volume([raster for _, raster in sorted(flat, key=lambda pair: natural_order(pair[0]))], "the sources")]
     if axes is None:
         notes.append(f"the {len(flat)} files are independent 2D images (`axes='z'`: slices of one volume)")
@@ -180,7 +254,7 @@ def _voxel(
                 f"voxel size {given.value:g} {given.unit} as given, though {said.source} says "
                 f"{said.value:g} {said.unit}"
             )
-        return given, []
+        return given, _flat(rasters, slice_axes)
     if not found:
         notes.append("the voxel size is unknown, so lengths will be in voxels; give it as `voxel_size='5.3um'`")
         return None, []
@@ -190,14 +264,26 @@ def _voxel(
             f"the sources differ in voxel size ({found[0].value:g} {found[0].unit}, {other.value:g} {other.unit}); "
             "ingest them apart, or give one `voxel_size`"
         )
-    depth = next((raster.depth for raster in rasters if raster.depth), None)
-    if depth and slice_axes != "t":
-        size = found[0]
-        return size, [
-            f"the slices lie {depth:g} {size.unit} apart, the pixels {size.value:g} {size.unit}: dsd takes voxels "
-            f"as cubes of {size.value:g} {size.unit}, right for slices across z only; resample the volume for more"
-        ]
-    return found[0], []
+    size = found[0]
+    warnings = _flat(rasters, slice_axes)
+    if size.metres > LARGEST:
+        warnings.append(
+            f"the voxel size is {size.value:g} {size.unit}, by {size.source}: that is large for a voxel; if it is the "
+            "size of something else, give `voxel_size`"
+        )
+    return size, warnings
+
+
+def _flat(rasters: Sequence[Raster], slice_axes: str) -> list[str]:
+    """A warning where the slices of a volume lie at another distance than the pixels in them."""
+    flat = next((raster for raster in rasters if raster.depth and raster.voxel), None)
+    if flat is None or slice_axes == "t":
+        return []
+    side = f"{flat.voxel.value:g} {flat.voxel.unit}"
+    return [
+        f"the slices lie {flat.depth:g} {flat.voxel.unit} apart, the pixels {side}: dsd takes voxels as cubes of "
+        f"{side}, right for slices across z only; resample the volume for more"
+    ]
 
 
 def _equal(one: VoxelSize, other: VoxelSize) -> bool:

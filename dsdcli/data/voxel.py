@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from dsdcli.errors import UsageError
 
 UNITS_IN_METRES = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
+FACTOR = 1.25  # between voxel sizes, up to which they count as much the same
+LARGEST = 2e-4  # metres; a longer "voxel" is rather the size of a plug or of the field of view
 _SPELLINGS = {
     **{unit: unit for unit in UNITS_IN_METRES},
     **dict.fromkeys(("µm", "μm", "micron", "microns", "micrometer", "micrometre", r"\u00b5m", "micrometers"), "um"),
@@ -26,6 +28,10 @@ class VoxelSize:
     value: float
     unit: str
     source: str
+
+    @property
+    def metres(self) -> float:
+        return self.value * UNITS_IN_METRES[self.unit]
 
 
 def unit_name(text: str) -> str | None:
@@ -58,12 +64,48 @@ def parse_voxel_size(text: str) -> VoxelSize:
 
 
 def from_name(name: str) -> VoxelSize | None:
-    """The voxel size in a file name such as ``rock_300x300x300_2p25um.raw`` (p standing for the point)."""
-    match = _IN_NAME.search(name)
-    if not match:
+    """The voxel size in a file name such as ``rock_300x300x300_2p25um.raw`` (p standing for the point).
+
+    None if there is none, or none that can be told from the sizes of other things; see `doubt_name`.
+    """
+    found = [size for size in _in_name(name) if size.metres <= LARGEST]
+    return found[0] if len(found) == 1 else None
+
+
+def doubt_name(name: str) -> str | None:
+    """What a person should know of the lengths in a file name, if they are not plainly one voxel size."""
+    found, taken = _in_name(name), from_name(name)
+    if not found or (len(found) == 1 and taken):
         return None
-    value = float(match[1].lower().replace("p", "."))
-    return VoxelSize(value, unit_name(match[2]) or "", "file name") if value > 0 else None
+    listed = " and ".join(f"{size.value:g} {size.unit}" for size in found)
+    if taken:
+        return f"the name {name} says {listed}: the voxel size is taken to be {taken.value:g} {taken.unit}"
+    reason = "too large for a voxel" if len(found) == 1 else "not plainly one voxel size"
+    return f"the name {name} says {listed}, {reason}: not used"
+
+
+def length_ratio(value: float | None, unit: str | None, other: float | None, other_unit: str | None) -> float | None:
+    """How many times as long the first voxel side is as the other; None where one is unknown."""
+    units = unit_name(unit or ""), unit_name(other_unit or "")
+    if not value or not other or not all(units):
+        return None
+    return value * UNITS_IN_METRES[units[0]] / (other * UNITS_IN_METRES[units[1]])
+
+
+def differ(value: float | None, unit: str | None, other: float | None, other_unit: str | None) -> bool:
+    """Whether two known voxel sizes differ so much that images of as many voxels show other things."""
+    ratio = length_ratio(value, unit, other, other_unit)
+    return ratio is not None and not 1 / FACTOR <= ratio <= FACTOR
+
+
+def _in_name(name: str) -> list[VoxelSize]:
+    """The different lengths that a file name spells."""
+    found: list[VoxelSize] = []
+    for number, unit in _IN_NAME.findall(name):
+        size = VoxelSize(float(number.lower().replace("p", ".")), unit_name(unit) or "", "file name")
+        if size.value > 0 and size not in found:
+            found.append(size)
+    return found
 
 
 def sides(shape: Sequence[int]) -> str:

@@ -10,6 +10,8 @@ from dsdcli.evaluation.statistics import Kind
 Ensemble = dict[Key, np.ndarray]  # vectors of all images, (n, m)
 
 _RESAMPLES = 500
+_MATCHED = 0.05  # mean difference of volume fractions, relative to the real one, up to which crops count as matched
+_LEAST_MATCHED = 0.005  # but at least this difference
 _CLOSE = 2.0  # ratio to the noise floor up to which a difference that can be seen still counts as close
 _CHANCE = 0.05  # what happens more often than this by exchange of samples and real crops shows no difference
 
@@ -34,6 +36,12 @@ class Row:
     high: float
     p: float
     verdict: str
+
+
+def alike(fractions: np.ndarray, crops: np.ndarray) -> bool:
+    """Whether crops (n * r,) have the volume fractions of a phase that their samples (n,) have, on average."""
+    missed = np.abs(np.repeat(fractions, len(crops) // len(fractions)) - crops).mean()
+    return bool(missed <= max(_MATCHED * crops.mean(), _LEAST_MATCHED))
 
 
 def judge(ratio: float, low: float, p: float) -> str:
@@ -84,8 +92,11 @@ def compare(
         if sizes not in weights:
             weights[sizes] = _resample(*sizes, matched, rng)
         row = _row(key, METRICS[key[0]].kind(axes), vectors, heldout[key], train[key], weights[sizes])
-        if matched and row.metric == "volume-fraction":  # equal by choice of the crops: nothing to judge
-            row = replace(row, floor=np.nan, ratio=np.nan, low=np.nan, high=np.nan, p=np.nan, verdict="matched")
+        if matched and row.metric == "volume-fraction":  # equal by choice of the crops, where there are such crops
+            if alike(vectors[:, 0], heldout[key][:, 0]):
+                row = replace(row, floor=np.nan, ratio=np.nan, low=np.nan, high=np.nan, p=np.nan, verdict="matched")
+            else:
+                row = replace(row, verdict="unmatched")
         rows.append(row)
     return rows
 
@@ -133,20 +144,28 @@ def _row(
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio, low, high = (float(np.divide(value, floor)) for value in (distance, low, high))
     everyone = np.concatenate([generated, heldout])
-    exchanged = kind.distance(mean_vector(everyone, weights.exchanged), mean_vector(everyone, 1 - weights.exchanged))
-    p = float((1 + (exchanged >= distance).sum()) / (1 + len(exchanged)))
+    sides = mean_vector(everyone, weights.exchanged), mean_vector(everyone, 1 - weights.exchanged)
+    exchanged = _either_way(kind, *sides)
+    p = float((1 + (exchanged >= _either_way(kind, mean_vector(generated), real)).sum()) / (1 + len(exchanged)))
+    summaries = [float(kind.summary(mean)) for mean in (mean_vector(generated), real)]
     return Row(
         *key,
-        generated=float(kind.summary(mean_vector(generated))),
-        real=float(kind.summary(real)),
+        generated=summaries[0],
+        real=summaries[1],
         distance=distance,
         floor=floor,
         ratio=ratio,
         low=low,
         high=high,
         p=p,
-        verdict=judge(ratio, low, p),
+        verdict="undefined" if np.isnan(summaries).any() else judge(ratio, low, p),
     )
+
+
+def _either_way(kind: Kind, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The lesser of the distances of two ensembles, relative to the one or to the other: a measure that does not change
+    when they change places, as its distribution under exchange must not."""
+    return np.fmin(kind.distance(one, other), kind.distance(other, one))
 
 
 def _mean(values: np.ndarray) -> float:

@@ -30,6 +30,12 @@ def fractions(stack: np.ndarray, phases: int) -> np.ndarray:
     return np.stack([(flat == index).mean(axis=1) for index in range(phases)], axis=1)
 
 
+def disjoint_boxes(dataset: Dataset, split: str, size: tuple[int, ...]) -> int:
+    """How many volumes of a size lie side by side, without overlap, in the volumes of a split."""
+    volumes = [image.array.shape for image in dataset.images(split) if image.axes == "ZYX" and len(size) == 3]
+    return sum(int(np.prod([full // side for full, side in zip(shape, size, strict=True)])) for shape in volumes)
+
+
 def random_crops(dataset: Dataset, split: str, size: tuple[int, ...], n: int, rng: np.random.Generator) -> RealCrops:
     """``n`` crops anywhere in the split.
 

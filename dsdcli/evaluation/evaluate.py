@@ -8,10 +8,11 @@ import numpy as np
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError
 from dsdcli.evaluation.cache import Cache
-from dsdcli.evaluation.compare import Ensemble, Row, compare
-from dsdcli.evaluation.crops import RealCrops, fractions, matched_crops, random_crops
-from dsdcli.evaluation.metrics import ALL, Vectors
+from dsdcli.evaluation.compare import Ensemble, Row, alike, compare
+from dsdcli.evaluation.crops import RealCrops, disjoint_boxes, fractions, matched_crops, random_crops
+from dsdcli.evaluation.metrics import Vectors, every_metric
 from dsdcli.evaluation.novelty import Novelty, diversity, memorisation
+from dsdcli.evaluation.slices import cut_slices, needs_slices, orientation_remarks
 from dsdcli.evaluation.workers import Workers, measure_all
 
 _CROPS = 256  # real crops by default, more where there are many samples
@@ -56,6 +57,7 @@ class Evaluation:
     residual_heldout: float | None
     residual_train: float | None
     remarks: list[str]
+    warnings: list[str]
     stacks: tuple[np.ndarray, np.ndarray, np.ndarray]
     ensembles: tuple[Ensemble, Ensemble, Ensemble]
 
@@ -64,7 +66,7 @@ def evaluate(
     stack: np.ndarray,
     dataset: Dataset,
     *,
-    metrics: Sequence[str] = ALL,
+    metrics: Sequence[str] | None = None,
     match: bool = True,
     crops: int | None = None,
     seed: int = 0,
@@ -75,9 +77,10 @@ def evaluate(
     """Compare samples with the held-out part of a dataset, beside its training part.
 
     Args:
-        stack: samples, phase indices of ``dataset.phases``, (n, *L).
+        stack: samples, phase indices of ``dataset.phases``, (n, *L). Of volumes beside a dataset of 2D images slices in
+            three orientations are compared.
         dataset: the real images.
-        metrics: which, of `METRICS`.
+        metrics: which, of `METRICS`; by default `every_metric` of images or volumes.
         match: compare with real crops of like volume fractions.
         crops: real crops from each split, rounded up to a multiple of the samples; by default at least 256 and twice
             the samples.
@@ -89,7 +92,10 @@ def evaluate(
     Raises:
         DataError: fewer than two samples, or larger ones than the real images.
     """
+    volumes = len(stack) if needs_slices(stack, dataset) else 0
+    stack = cut_slices(stack) if volumes else stack
     n, size = len(stack), stack.shape[1:]
+    metrics = every_metric(len(size)) if metrics is None else metrics
     if n < 2:
         raise DataError("one sample says nothing about an ensemble; generate more (16 or better 64) and evaluate again")
     repeats = _repeats(n, int(np.prod(size)), crops)
@@ -130,7 +136,12 @@ def evaluate(
         real_crops=n * repeats,
         residual_heldout=ensembles["heldout"].residual,
         residual_train=ensembles["train"].residual,
-        remarks=_remarks(stack, vectors),
+        remarks=[
+            *(orientation_remarks(volumes, generated, heldout) if volumes else []),
+            *_independence(dataset, size, n * repeats),
+            *_remarks(stack, vectors),
+        ],
+        warnings=_unmatched(stacks, names) if match else [],
         stacks=stacks,
         ensembles=(generated, heldout, train),
     )
@@ -164,6 +175,35 @@ def _fractions(stack: np.ndarray, dataset: Dataset, n: int, rng: np.random.Gener
     return [Fractions(name, *of_phase) for name, *of_phase in zip(names, *spreads, strict=True)]
 
 
+def _unmatched(stacks: tuple[np.ndarray, np.ndarray, np.ndarray], names: Sequence[str]) -> list[str]:
+    """A warning for each phase of which no real crops have as much as the samples."""
+    found = [fractions(stack, len(names)) for stack in stacks]
+    warnings = []
+    for index, name in enumerate(names):
+        samples, *real = (values[:, index] for values in found)
+        for part, crops in zip(("held-out", "training"), real, strict=True):
+            if not alike(samples, crops):
+                warnings.append(
+                    f"the volume fraction of {name} could not be matched: {samples.mean():.3f} in the samples, "
+                    f"{crops.mean():.3f} in the most similar {part} crops; so all other rows compare unlike materials"
+                )
+                break
+    return warnings
+
+
+def _independence(dataset: Dataset, size: tuple[int, ...], crops: int) -> list[str]:
+    """What overlapping crops of a volume do not say."""
+    counts = {split: disjoint_boxes(dataset, split, size) for split in ("heldout", "train")}
+    if len(size) < 3 or min(counts.values()) >= crops:
+        return []
+    box = "x".join(map(str, size))
+    return [
+        f"the {crops} real crops of each part overlap: only {counts['heldout']} boxes of {box} lie side by side in the "
+        f"held-out part and {counts['train']} in the training part. Intervals and p take them for independent, and are "
+        "too narrow; the floor knows how much these two parts differ, not how much others would"
+    ]
+
+
 def _remarks(stack: np.ndarray, vectors: Sequence[Vectors]) -> list[str]:
     remarks = []
     single = int((stack.reshape(len(stack), -1).min(1) == stack.reshape(len(stack), -1).max(1)).sum())
@@ -175,6 +215,9 @@ def _remarks(stack: np.ndarray, vectors: Sequence[Vectors]) -> list[str]:
     unsolved = sum(np.isnan(v).any() for image in vectors for key, v in image.items() if key[0] == "diffusivity")
     if unsolved:
         remarks.append(f"{unsolved} diffusion problems did not converge and are left out")
+    unsolved = sum(np.isnan(v).any() for image in vectors for key, v in image.items() if key[0] == "permeability")
+    if unsolved:
+        remarks.append(f"{unsolved} flow problems did not converge and are left out")
     if len(stack) < 16:
         remarks.append(f"{len(stack)} samples are few: the noise floor is high, and only gross differences show")
     return remarks

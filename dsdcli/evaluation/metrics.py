@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsdcli.evaluation.measures import correlation, lines, surfaces, thickness, transport
+from dsdcli.evaluation.measures import correlation, curvature, lines, network, surfaces, thickness, transport
 from dsdcli.evaluation.statistics import Correlation, Kind, LinealPath, Number, Sizes
+from dsdcli.flow.clusters import through_clusters
+from dsdcli.flow.permeability import permeability
 
 Key = tuple[str, str]  # name of the metric, subject: a phase, a pair of phases, a phase and an axis
 Vectors = dict[Key, np.ndarray]
@@ -45,17 +47,34 @@ METRICS: dict[str, Metric] = {
     "pore-size": Metric("Pore size by local thickness", "mean radius", lambda axes: Sizes()),
     "interface": Metric("Interface between two phases", "per volume", lambda axes: Number(length=-1)),
     "triple-junction": Metric("Where three phases meet", "per volume", lambda axes: Number(length=-2)),
+    "mean-curvature": Metric(
+        "Mean curvature, integrated over the surface", "per volume", lambda axes: Number(length=1 - axes)
+    ),
     "euler": Metric("Euler number", "per volume", lambda axes: Number(length=-axes)),
     "percolation": Metric("Share of the phase that connects opposite faces", "share", lambda axes: Number()),
     "diffusivity": Metric("Relative diffusivity D_eff / D_0", "mean", lambda axes: Number()),
     "tortuosity": Metric("Tortuosity factor of images that percolate", "mean", lambda axes: Number()),
+    "permeability": Metric("Permeability, by Stokes flow", "mean", lambda axes: Number(length=2)),
+    "coordination": Metric("Neighbours of a pore in the pore network", "mean number", lambda axes: Sizes(length=0)),
+    "throat-size": Metric("Radius of the throats of the pore network", "mean radius", lambda axes: Sizes()),
     "memorisation": Metric("Distance to the nearest training crop", "median share", lambda axes: Number()),
     "diversity": Metric("Distance between samples", "mean share", lambda axes: Number()),
     "permeability-estimate": Metric("Permeability, Kozeny-Carman ESTIMATE", "mean", lambda axes: Number(length=2)),
 }
-_SLOW = ("pore-size", "diffusivity", "tortuosity", "memorisation", "permeability-estimate")
-FAST = tuple(name for name in METRICS if name not in _SLOW)
-ALL = tuple(name for name in METRICS if name != "permeability-estimate")  # an estimate only on demand
+_VOLUMES = (
+    "mean-curvature",
+    "permeability",
+)  # of images only on demand: few percolate, and curvature is Euler's number
+_ON_DEMAND = ("permeability-estimate", "coordination", "throat-size")
+_SLOW = ("pore-size", "diffusivity", "tortuosity", "permeability", "memorisation")
+VOLUME_ALL = tuple(name for name in METRICS if name not in _ON_DEMAND)
+ALL = tuple(name for name in VOLUME_ALL if name not in _VOLUMES)
+FAST = tuple(name for name in ALL if name not in _SLOW)
+
+
+def every_metric(axes: int) -> tuple[str, ...]:
+    """What "all" stands for: the metrics of 2D images, or those and flow and curvature of volumes."""
+    return VOLUME_ALL if axes == 3 else ALL
 
 
 def axis_names(ndim: int) -> str:
@@ -84,8 +103,7 @@ def _distinct(phases: Sequence[str]) -> list[tuple[int, str]]:
     """Phases, with their indices, whose correlations differ: of two phases both have the same covariance."""
     if len(phases) != 2:
         return list(enumerate(phases))
-    first = phases.index("pore") if "pore" in phases else 0
-    return [(first, phases[first])]
+    return [_flowing(phases)]
 
 
 def _lines(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
@@ -133,7 +151,7 @@ def _transport(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]
         phi = mask.mean()
         for axis, letter in enumerate(axis_names(image.ndim)):
             subject = f"{name} {letter}"
-            through = transport.through_clusters(mask, axis)
+            through = through_clusters(mask, axis)
             vectors["percolation", subject] = _number(through.mean() / phi if phi else 0.0)
             if solve:
                 diffusivity = transport.relative_diffusivity(through, axis, device)
@@ -141,9 +159,36 @@ def _transport(image: np.ndarray, phases: Sequence[str], wanted: Collection[str]
                 vectors["tortuosity", subject] = _number(phi / diffusivity if diffusivity else np.nan)
                 if "permeability-estimate" in wanted:
                     surface = surfaces.interfaces(mask.astype(np.uint8), 2)[0, 1]
-                    permeability = transport.permeability_estimate(diffusivity, phi, surface, image.ndim)
-                    vectors["permeability-estimate", subject] = _number(permeability)
+                    estimate = transport.permeability_estimate(diffusivity, phi, surface, image.ndim)
+                    vectors["permeability-estimate", subject] = _number(estimate)
     return vectors
+
+
+def _mean_curvature(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
+    return {
+        ("mean-curvature", name): _number(curvature.mean_curvature_density(image == index))
+        for index, name in enumerate(phases)
+    }
+
+
+def _permeability(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
+    index, name = _flowing(phases)
+    flows = {
+        letter: permeability(image == index, axis, device=device) for axis, letter in enumerate(axis_names(image.ndim))
+    }
+    return {("permeability", f"{name} {letter}"): _number(flow.permeability) for letter, flow in flows.items()}
+
+
+def _network(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
+    index, name = _flowing(phases)
+    neighbours, throats = network.pore_network(image == index)
+    return {("coordination", name): neighbours, ("throat-size", name): throats}
+
+
+def _flowing(phases: Sequence[str]) -> tuple[int, str]:
+    """The phase through which a liquid flows, with its index: the one called pore, else the first."""
+    index = phases.index("pore") if "pore" in phases else 0
+    return index, phases[index]
 
 
 def _number(value: float) -> np.ndarray:
@@ -159,6 +204,9 @@ PROBES: tuple[Probe, ...] = (
     Probe(("triple-junction",), _triple_junction),
     Probe(("euler",), _euler),
     Probe(("percolation", "diffusivity", "tortuosity", "permeability-estimate"), _transport),
+    Probe(("mean-curvature",), _mean_curvature),
+    Probe(("permeability",), _permeability),
+    Probe(("coordination", "throat-size"), _network),
 )
 
 
@@ -169,7 +217,7 @@ def measure(image: np.ndarray, phases: Sequence[str], metrics: Sequence[str], de
         image: phase indices (*L), 2D or 3D.
         phases: their names.
         metrics: names, of `METRICS`.
-        device: "cpu" or a CUDA device, for the diffusivity.
+        device: "cpu" or a CUDA device, for diffusivity and permeability.
 
     Returns:
         for each metric and subject a vector as its kind describes; NaN or all zeros where the image has no such thing.

@@ -81,6 +81,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
             split: [{"axes": image.axes, "shape": list(image.array.shape)} for image in dataset.images(split)]
             for split in SPLITS
         },
+        "ignored": dataset.ignored,
         "slice_axes": dataset.slice_axes,
         "downsample": dataset.downsample,
         "voxel_size": dataset.voxel_size,

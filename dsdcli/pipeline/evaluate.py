@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.data.phases import relabel
 from dsdcli.data.samples import Samples, samples_of
 from dsdcli.device import pick_device
 from dsdcli.errors import UsageError
 from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.evaluate import Evaluation
 from dsdcli.evaluation.evaluate import evaluate as compare
-from dsdcli.evaluation.metrics import ALL, FAST, METRICS
+from dsdcli.evaluation.metrics import FAST, METRICS, VOLUME_ALL
 from dsdcli.evaluation.workers import Workers
 from dsdcli.files import require_folder
 from dsdcli.pipeline.defaults import newest_dataset, newest_samples
-from dsdcli.pipeline.inputs import named_phases, open_real, read_stack
+from dsdcli.pipeline.inputs import differences, named_phases, open_real, read_stack, with_voxels_of
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.record import provenance
 from dsdcli.view import table
@@ -74,6 +75,10 @@ def evaluate(
     samples: Samples | np.ndarray | Path | str | None = None,
     real: Dataset | Path | str | None = None,
     *,
+    phases: Mapping[str, int] | Sequence[tuple[str, int]] = (),
+    ignore: Sequence[int] = (),
+    ignore_masks: Sequence[Path | str] = (),
+    resample: bool = False,
     metrics: str | Sequence[str] = "all",
     match: bool = True,
     crops: int | None = None,
@@ -95,6 +100,9 @@ def evaluate(
     Args:
         samples: samples, their labels (n, *L), or a file or folder of them; by default the newest file here.
         real: a dataset, or a segmented image; by default the dataset that the model was trained on, else the newest.
+        phases: labels of phases of the real images in the samples, where these are a file, folder or array.
+        ignore, ignore_masks: what is left out of ``real`` where that is an image; see `dsdcli.data.ignored`.
+        resample: give the real images the voxel size of the samples, if that is the coarser one.
         metrics: "fast", "all", or names (of `dsdcli.evaluation.metrics.METRICS`).
         match: compare with crops of like volume fractions, not with any.
         crops: real crops from each of the two parts.
@@ -119,8 +127,16 @@ def evaluate(
     path = Path(samples) if isinstance(samples, Path | str) else None
     if path and not path.exists():
         raise UsageError(f"there is no samples file {path}; make one with: dsd generate -o {path}")
-    dataset = _open_real(real, samples, note)
-    stack = _read(samples, dataset, skip_bad, note)
+    dataset = _open_real(real, samples, ignore, [str(mask) for mask in ignore_masks], note)
+    named = list(phases.items()) if isinstance(phases, Mapping) else list(phases)
+    stack = _read(samples, dataset, named, skip_bad, note)
+    remarks, unfair = differences(stack, dataset)
+    resampled = None
+    if resample:
+        dataset, resampled = with_voxels_of(stack, dataset)
+        remarks, unfair = [*remarks, resampled], []
+    for line in unfair:
+        note(f"WARNING: {line}")
     workers = Workers(jobs, scheduler, device if device == "cpu" else str(pick_device(device)))
     cache = None
     if path:
@@ -132,7 +148,7 @@ def evaluate(
         found = compare(
             stack.stack,
             dataset,
-            metrics=chosen,
+            metrics=None if metrics == "all" else chosen,  # which "all" are is known once the samples are
             match=match,
             crops=crops,
             seed=seed,
@@ -144,8 +160,10 @@ def evaluate(
         if cache and cache.path.exists():
             note(f"what was measured is kept in {cache.path}; the same command goes on from there")
         raise
-    for remark in _differences(stack, dataset) + found.remarks:
+    for remark in remarks + found.remarks:
         note(f"note: {remark}")
+    for line in found.warnings:
+        note(f"WARNING: {line}")
     context = {
         "samples_file": str(path) if path else None,
         "real": str(dataset.path),
@@ -153,6 +171,7 @@ def evaluate(
         "phases": [phase.name for phase in dataset.phases],
         "voxel_size": dataset.voxel_size,
         "voxel_unit": dataset.voxel_unit,
+        "resampled": resampled,
         "seed": seed,
         **provenance(),
     }
@@ -172,7 +191,7 @@ def choose_metrics(metrics: str | Sequence[str]) -> tuple[str, ...]:
         UsageError: there is no such metric.
     """
     if metrics in ("all", "fast"):
-        return ALL if metrics == "all" else FAST
+        return VOLUME_ALL if metrics == "all" else FAST
     texts = metrics.split(",") if isinstance(metrics, str) else metrics
     names = tuple(name.strip() for name in texts if name.strip())
     strange = [name for name in names if name not in METRICS]
@@ -191,11 +210,17 @@ def _check_gates(gates: Mapping[str, float], chosen: tuple[str, ...]) -> None:
 
 def _failed(gates: Mapping[str, float], found: Evaluation) -> tuple[str, ...]:
     limits = [(row, gates.get(row.metric, gates.get("all", math.inf))) for row in found.rows]
-    return tuple(
+    missed = (
+        f"{row.metric} {row.subject} {row.verdict}"
+        for row, at in limits
+        if row.verdict == "unmatched" and at < math.inf
+    )
+    high = (
         f"{row.metric} {row.subject} {row.ratio:.2f} > {limit:g}"
         for row, limit in limits
-        if row.ratio > limit and row.verdict not in _PASSED
+        if row.ratio > limit and row.verdict not in (*_PASSED, "unmatched")
     )
+    return (*missed, *high)
 
 
 def _newest_samples(note: Note) -> Path:
@@ -206,13 +231,21 @@ def _newest_samples(note: Note) -> Path:
     return path
 
 
-def _open_real(real: Dataset | Path | str | None, samples: Samples | np.ndarray | Path | str, note: Note) -> Dataset:
+def _open_real(
+    real: Dataset | Path | str | None,
+    samples: Samples | np.ndarray | Path | str,
+    ignore: Sequence[int],
+    masks: Sequence[str],
+    note: Note,
+) -> Dataset:
     if isinstance(real, Dataset):
         return real
     phases = None
     if real is not None:
         phases = named_phases(Path(samples)) if isinstance(samples, Path | str) else getattr(samples, "phases", None)
-    dataset, remarks = open_real(Path(real) if real is not None else _default_real(samples, note), phases)
+    dataset, remarks = open_real(
+        Path(real) if real is not None else _default_real(samples, note), phases, ignore, masks
+    )
     for remark in remarks:
         note(f"note: {remark}")
     return dataset
@@ -248,31 +281,19 @@ def _recorded_dataset(samples: Samples | np.ndarray | Path | str, note: Note) ->
         return None
 
 
-def _read(samples: Samples | np.ndarray | Path | str, dataset: Dataset, skip_bad: bool, note: Note) -> Samples:
+def _read(
+    samples: Samples | np.ndarray | Path | str,
+    dataset: Dataset,
+    named: Sequence[tuple[str, int]],
+    skip_bad: bool,
+    note: Note,
+) -> Samples:
     """The samples in the phases of the dataset."""
     if isinstance(samples, np.ndarray):
-        return samples_of(samples, dataset.phases)
+        return samples_of(samples, relabel(dataset.phases, named))
     if isinstance(samples, Samples):
         return samples.as_phases(dataset.phases)
-    stack, bad = read_stack(Path(samples), dataset.phases, skip_bad)
-    for line in bad:
-        note(f"WARNING: left out: {line}")
+    stack, warnings = read_stack(Path(samples), dataset.phases, skip_bad, named)
+    for line in warnings:
+        note(f"WARNING: {line}")
     return stack
-
-
-def _differences(stack: Samples, dataset: Dataset) -> list[str]:
-    """What makes the comparison less than fair."""
-    remarks = []
-    trained_on = (stack.audit or {}).get("dataset_digest")
-    if trained_on and trained_on != dataset.digest:
-        remarks.append(
-            f"{dataset.path} is not the dataset that the model was trained on: its training part may hold what "
-            "the model has not seen, and its held-out part what it has"
-        )
-    ours, theirs = stack.voxel_size, dataset.voxel_size
-    if ours and theirs and stack.voxel_unit == dataset.voxel_unit and abs(ours / theirs - 1) > 0.01:
-        remarks.append(
-            f"the voxels of the samples are {ours:g} {stack.voxel_unit}, those of {dataset.path} {theirs:g}: "
-            "crops of as many voxels are compared, in the units of the latter"
-        )
-    return remarks

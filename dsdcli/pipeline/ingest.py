@@ -6,10 +6,12 @@ from pathlib import Path
 
 from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.downsample import majority
+from dsdcli.data.fit import SIDES, fitting_sides, largest_side
 from dsdcli.data.formats import split_inner
-from dsdcli.data.phases import choose_phases, count_labels, to_indices
+from dsdcli.data.ignored import doubt_corners, leave_out
+from dsdcli.data.phases import choose_phases, doubt_polarity
 from dsdcli.data.sources import check_axes, digest_of, gather
-from dsdcli.data.split import split
+from dsdcli.data.split import split, split_to_fit
 from dsdcli.data.voxel import VoxelSize, parse_voxel_size, sides
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import require_folder
@@ -47,9 +49,11 @@ def ingest(
     voxel_size: str | VoxelSize | None = None,
     axes: str | None = None,
     downsample: int = 1,
-    holdout: float = 0.2,
+    holdout: float | None = None,
     shape: tuple[int, ...] | None = None,
     dtype: str | None = None,
+    ignore: Sequence[int] = (),
+    ignore_masks: Sequence[str | Path] = (),
 ) -> Ingested:
     """Read segmented images, name their phases, coarsen, split, and write a dataset.
 
@@ -63,9 +67,11 @@ def ingest(
         voxel_size: of the sources, like "5.3um", overriding their metadata.
         axes: slice axes; see `dsdcli.data.sources.gather`.
         downsample: side of the blocks that become one voxel (2D images: pixel) by majority vote.
-        holdout: share to hold out; see `dsdcli.data.split.split`.
+        holdout: share to hold out; see `dsdcli.data.split`. None: as much as crops need.
         shape: (Z, Y, X) or (Y, X) of raw files.
         dtype: type of raw files.
+        ignore: labels of voxels to leave out.
+        ignore_masks: images of the shape of the sources, or of a slice; what is not 0 in them is left out.
 
     Raises:
         UsageError: options that are wrong or contradict the data, or an output that may not be written.
@@ -81,18 +87,21 @@ def ingest(
         raise UsageError(f"`downsample={downsample}` must be at least 1")
     path, notes = _output(files, None if out is None else Path(out))
     gathered = gather(files, axes, voxel, shape, dtype)
-    voxels: dict[int, int] = {}
-    for image in gathered.images:
-        for label, count in count_labels(image.array).items():
-            voxels[label] = voxels.get(label, 0) + count
+    masks = [str(mask) for mask in ignore_masks]
+    labelled, doubts = leave_out(gathered.images, ignore, masks)
+    voxels = labelled.counts()
     try:
         chosen, index_of, warnings = choose_phases(voxels, named, pore)
     except DataError as error:
-        raise DataError(f"{', '.join(files[:3])}{', ...' if len(files) > 3 else ''}: {error}") from error
+        text = "; ".join([str(error), *doubts])
+        raise DataError(f"{', '.join(files[:3])}{', ...' if len(files) > 3 else ''}: {text}") from error
     total = sum(voxels.values())
     labels = tuple(
         LabelCount(label, chosen[index_of[label]].name, count, count / total) for label, count in sorted(voxels.items())
     )
+    if not named and pore is None:
+        warnings += filter(None, [doubt_polarity(voxels, labels[0].label)])
+    warnings += doubts + doubt_corners(labelled)
     if not named and len(labels) > 2:
         warnings += [
             f"label {found.label} fills only {found.fraction:.2g} of the image: if it is a stray value left by "
@@ -100,8 +109,12 @@ def ingest(
             for found in labels
             if found.fraction < _RARE
         ]
-    coarse = [_coarsen(image, index_of, downsample) for image in gathered.images]
-    train, heldout = split(coarse, holdout)
+    coarse = [_coarsen(image, downsample) for image in labelled.indices(index_of)]
+    if holdout is None:
+        train, heldout, what = split_to_fit(coarse)
+        notes.append(f"held out to judge by: {what} (`holdout` chooses another share)")
+    else:
+        train, heldout = split(coarse, holdout)
     size = gathered.voxel
     dataset = Dataset(
         path=path,
@@ -112,6 +125,7 @@ def ingest(
         downsample=downsample,
         provenance={
             "sources": [{"name": source, "sha256": digest_of(source)} for source in files],
+            "ignored": {"labels": list(ignore), "masks": [{"name": m, "sha256": digest_of(m)} for m in masks]},
             "labels": {phase.name: [found.label for found in labels if found.name == phase.name] for phase in chosen},
             "voxel_size_source": size.source if size else None,
             "holdout": holdout,
@@ -121,6 +135,13 @@ def ingest(
         heldout=heldout,
     )
     warnings += [*gathered.warnings, *_check_split(dataset)]
+    if not fitting_sides(dataset, 2):
+        warnings.append(_too_small(dataset))
+    elif dataset.train[0].axes == "ZYX" and not fitting_sides(dataset, 3):
+        notes.append(
+            f"enough for 2D crops; sub-volumes of {SIDES[0]} voxels a side, for a 3D model, do not fit, "
+            f"only up to {largest_side(dataset, 3)}: hold out more for these, such as `holdout=0.5`"
+        )
     dataset.write(path)
     return Ingested(dataset, labels, tuple(notes) + gathered.notes, tuple(warnings))
 
@@ -159,13 +180,24 @@ def _same_sources(path: Path, files: list[Path]) -> bool:
         return False
 
 
-def _coarsen(image: LabelledImage, index_of: dict[int, int], factor: int) -> LabelledImage:
-    indices = to_indices(image.array, index_of)
-    axes = tuple(range(indices.ndim)) if image.axes != "TYX" else (1, 2)
+def _coarsen(image: LabelledImage, factor: int) -> LabelledImage:
+    indices, axes = image.array, image.own_axes
     if min(indices.shape[axis] for axis in axes) < factor:
         size = sides(indices.shape)
         raise UsageError(f"`downsample={factor}` leaves nothing of an image of {size}; use a smaller factor")
     return LabelledImage(majority(indices, factor, axes), image.axes)
+
+
+def _too_small(dataset: Dataset) -> str:
+    parts = ", ".join(sides(image.array.shape) for image in (dataset.train + dataset.heldout)[:4])
+    side, least = largest_side(dataset, 2), SIDES[0]
+    fix = (
+        f"dsd train fits with `size={(side, side)}`, but shows little of a structure" if side else "no crop fits at all"
+    )
+    return (
+        f"too small for the usual training: crops of {least}x{least} do not fit into both the training and the "
+        f"held-out part ({parts}); {fix}: better take a larger image, from {3 * least}x{3 * least} on"
+    )
 
 
 def _check_split(dataset: Dataset) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dsdcli.data.scan import Labels, Scan, box_mask, disk_mask, parse_plane, read_mask, read_scan
+from dsdcli.data.scan import Labels, Scan, box_mask, disk_mask, doubt_scale, parse_plane, read_mask, read_scan
 from dsdcli.device import free_memory
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.audit import audit_record, decoding_record
@@ -84,7 +84,13 @@ def inpaint(
     named = list(phases.items()) if isinstance(phases, Mapping) else phases
     scan = read_scan(image, config.phases, config.ndim, named, at, unknown)
     shape = scan.image.shape
-    found = [read_mask(mask, shape, at) for mask in masks]
+    read = [read_mask(mask, shape, at) for mask in masks]
+    for line in scan.notes:
+        note(f"note: {line}")
+    doubts = [*doubt_scale(scan, config.voxel_size, config.voxel_unit), *(line for _, lines in read for line in lines)]
+    for line in doubts:
+        note(f"WARNING: {line}")
+    found = [marked for marked, _ in read]
     found += [box_mask(box, shape) for box in boxes] + [disk_mask(disk, shape) for disk in disks]
     hole = _hole(np.logical_or.reduce([scan.unknown, *found]), boundary)
     parts, number = hole.parts, len(config.phases)

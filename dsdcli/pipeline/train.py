@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsdcli.data.dataset import SPLITS, Dataset
+from dsdcli.data.dataset import Dataset
 from dsdcli.data.voxel import sides
 from dsdcli.device import pick_device
 from dsdcli.errors import DsdError, UsageError
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_model
-from dsdcli.network.config import preset as check_preset
 from dsdcli.pipeline.defaults import default_dataset, newest_run
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.lattice import as_boundary
 from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.trapezoidal import Trapezoidal
-from dsdcli.training.recipes import RECIPES, TrainSettings
+from dsdcli.training.recipes import TrainSettings, choose_settings
 from dsdcli.training.run import Run, make_config
 from dsdcli.training.trainer import Report, Trainer
 from dsdcli.view.sheet import write_sheet
 
 SHEET_IMAGES = 8
+SHEET_SITES = 2**19  # of all of them at most, but for one
 SHEET_STEPS = 8
 LOG_EVERY = 50
 
@@ -47,6 +47,7 @@ def train(
     start_from: Path | str | None = None,
     preset: str | None = None,
     size: Sequence[int] | None = None,
+    ndim: int = 2,
     steps: int | None = None,
     max_seconds: float | None = None,
     batch: int | None = None,
@@ -69,7 +70,8 @@ def train(
         dataset: by default the newest here.
         start_from: begin with the weights of this model (shipped, run or folder) instead of random ones.
         preset: tiny (the default on a CPU), small (on a GPU) or base.
-        size: sides of the training crops in voxels, (64, 64); three make a 3D model.
+        size: sides of the training crops in voxels, such as (64, 64); three make a 3D model.
+        ndim: dimension of the model where ``size`` does not say it.
         max_seconds: training time after which to stop, if sooner than ``steps``.
         out: run folder; by default runs/<dataset>-001 and up.
         resume: go on with the run in ``out`` (by default the newest under ./runs) where it stopped, with its settings:
@@ -102,7 +104,7 @@ def train(
         run, data, settings = _resumed(folder, dataset, given, note)
         config = run.config()
     else:
-        run, (data, settings) = None, _started(dataset, given, target, note)
+        run, (data, settings) = None, _started(dataset, given, ndim, target, note)
         config = make_config(data, settings)
     trainer = Trainer(config, settings, data, target)
     if start_from:
@@ -115,7 +117,7 @@ def train(
     parameters = sum(p.numel() for p in trainer.model.parameters())
     note(
         f"run {run.folder}: {settings.preset} ({parameters / 1e6:.2f} M parameters), crops "
-        f"{sides(settings.size)}, {settings.boundary}, {target.type}, {settings.precision}"
+        f"{sides(settings.size)}, {settings.batch} a step, {settings.boundary}, {target.type}, {settings.precision}"
     )
     _drive(run, trainer, note, progress, stop)
     best = None if trainer.best == float("inf") else trainer.best
@@ -123,24 +125,13 @@ def train(
 
 
 def _started(
-    dataset: Dataset | Path | str | None, given: dict[str, Any], device: torch.device, note: Note
+    dataset: Dataset | Path | str | None, given: dict[str, Any], ndim: int, device: torch.device, note: Note
 ) -> tuple[Dataset, TrainSettings]:
     """The dataset and the settings of a new run."""
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset or default_dataset(note))
-    gpu = device.type == "cuda"
-    defaults: dict[str, Any] = {
-        "preset": "small" if gpu else "tiny",
-        "size": (64, 64),
-        "max_seconds": None,
-        "seed": 0,
-        "boundary": "noflux",
-        "precision": "bfloat16" if gpu else "float32",
-    }
-    preset = given.get("preset", defaults["preset"])
-    check_preset(preset)
-    settings = TrainSettings(**{**defaults, **RECIPES[preset], **given})
-    for split in SPLITS:  # fail before training, not during it, where a split cannot give crops of this size
-        data.crops(split, 1, settings.size, np.random.default_rng(0))
+    settings, notes = choose_settings(data, given, device.type == "cuda", ndim)
+    for line in notes:
+        note(f"note: {line}")
     return data, settings
 
 
@@ -192,10 +183,11 @@ def _validated(report: Report, sheet: Path) -> str:
 def draw_sheet(trainer: Trainer, path: Path) -> Path:
     """Draw a few samples with the counts of held-out crops, and write them below these as a PNG sheet."""
     size, config = trainer.settings.size, trainer.model.config
-    crops = trainer.dataset.crops("heldout", SHEET_IMAGES, size, np.random.default_rng(1))
+    number = max(1, min(SHEET_IMAGES, SHEET_SITES // trainer.lattice.sites))
+    crops = trainer.dataset.crops("heldout", number, size, np.random.default_rng(1))
     totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
     sampler = Trapezoidal(steps=SHEET_STEPS)
-    images = stack_of(generate(trainer.average, totals, trainer.lattice, sampler, 0, SHEET_IMAGES))
+    images = stack_of(generate(trainer.average, totals, trainer.lattice, sampler, 0, number))
     titles = ["real"] * len(crops) + ["generated"] * len(crops)
     write_sheet(path, np.concatenate([crops, images]), config.phases, len(crops), titles)
     return path

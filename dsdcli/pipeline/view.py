@@ -110,13 +110,13 @@ def _choose(
     """The images that the page holds, and what it says about the others."""
     for number in samples:
         if not 0 <= number < len(images):
-            raise UsageError(f"--sample {number}: there are the images 0 to {len(images) - 1}")
+            raise UsageError(f"`samples={number}`: there are the images 0 to {len(images) - 1}")
     wanted = [images[number] for number in dict.fromkeys(samples)] or images
     fitting = int(
         np.searchsorted(np.cumsum([min(image.size, MOST_VOXELS) for _, image in wanted]), PAGE_VOXELS, "right")
     )
     if samples and fitting < len(wanted):
-        raise UsageError(f"a page holds {PAGE_VOXELS} voxels, {fitting} of these images; choose fewer with --sample")
+        raise UsageError(f"a page holds {PAGE_VOXELS} voxels, {fitting} of these images; choose fewer by `samples`")
     if fitting == len(wanted):
         return wanted, []
-    return wanted[:fitting], [f"the first {fitting} of {len(wanted)} images; choose others with --sample N"]
+    return wanted[:fitting], [f"the first {fitting} of {len(wanted)} images; choose others by `samples`"]

@@ -1,17 +1,31 @@
-"""The settings of a training run, kept in its manifest so that it can be resumed and repeated."""
+"""The settings of a training run: what they are, and what they are where none are given.
 
+They follow from the structure, the size and the dimension of the images, and from the machine. The settings of a run
+are kept in its manifest, so that it can be resumed and repeated.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dsdcli.errors import UsageError
+import numpy as np
+
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.fit import SIDES, USUAL, fitting_sides, largest_side
+from dsdcli.errors import DataError, UsageError
+from dsdcli.network.config import preset as check_preset
 from dsdcli.process.lattice import Boundary
 
-# What a preset of the network is trained with unless told otherwise.
+# Of each preset; ``voxels``: of the crops of one step together.
 RECIPES: dict[str, dict[str, Any]] = {
-    "tiny": {"steps": 12_000, "batch": 16, "lr": 2e-3},
-    "small": {"steps": 20_000, "batch": 32, "lr": 1e-3},
-    "base": {"steps": 50_000, "batch": 32, "lr": 1e-3},
+    "tiny": {"steps": 12_000, "voxels": 2**16, "lr": 2e-3},
+    "small": {"steps": 20_000, "voxels": 2**17, "lr": 1e-3},
+    "base": {"steps": 50_000, "voxels": 2**17, "lr": 1e-3},
 }
+STRUCTURES = 4  # a crop should be as many times as wide as structure reaches
+LARGEST = {(2, False): USUAL, (3, False): 48, (2, True): SIDES[-1], (3, True): USUAL}  # side, by dimension and GPU
+_DECAYED = 0.1  # structure reaches as far as the covariance of a phase exceeds this share of its variance
+_PROBED = 2**19  # voxels of the crops that the reach is measured on
 
 
 @dataclass(frozen=True)
@@ -60,3 +74,105 @@ class TrainSettings:
             raise UsageError(f"the learning rate must be positive, not {self.lr}")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise UsageError("the time limit must be positive")
+
+
+def choose_settings(
+    dataset: Dataset, given: Mapping[str, Any], gpu: bool, ndim: int = 2
+) -> tuple[TrainSettings, list[str]]:
+    """Settings of a new run.
+
+    Args:
+        dataset: what it will train on.
+        given: those that were asked for, by name.
+        gpu: whether it will run on one.
+        ndim: dimension of the crops where their size is not given.
+
+    Returns:
+        the settings, and what a user should know of them.
+
+    Raises:
+        UsageError: unusable settings.
+        DataError: the images are too small for crops of the size asked for, or of any usual size.
+    """
+    preset = given.get("preset", "small" if gpu else "tiny")
+    check_preset(preset)
+    recipe = dict(RECIPES[preset])
+    voxels = recipe.pop("voxels")
+    notes: list[str] = []
+    if "size" in given:
+        size = given["size"]
+    else:
+        side, notes = choose_side(dataset, ndim, gpu)
+        size = (side,) * ndim
+    for split in ("train", "heldout"):
+        dataset.crops(split, 1, size, np.random.default_rng(0))  # fails before training, not during it
+    chosen = {
+        "size": size,
+        "batch": max(1, voxels // int(np.prod(size))),
+        "max_seconds": None,
+        "seed": 0,
+        "boundary": "noflux",
+        "precision": "bfloat16" if gpu else "float32",
+    }
+    return TrainSettings(**{**recipe, **chosen, **given, "preset": preset}), notes
+
+
+def choose_side(dataset: Dataset, ndim: int, gpu: bool) -> tuple[int, list[str]]:
+    """Side of square or cubic crops: the least that shows structure several times, but the usual one at least, as far
+    as the images hold it with room to move.
+
+    Raises:
+        DataError: not even the smallest fits into both parts of the dataset.
+    """
+    fits = [side for side in fitting_sides(dataset, ndim) if side <= LARGEST[ndim, gpu]]
+    if not fits:
+        least, side = "x".join([str(SIDES[0])] * ndim), largest_side(dataset, ndim)
+        small = f"`size={(side,) * ndim}`"
+        fix = f"give {small}, the largest that fits, or better a larger image" if side else "take a larger image"
+        raise DataError(
+            f"crops of {least}, the smallest by default, do not fit into both the training and the held-out part of "
+            f"{dataset.path}; {fix}, or run dsd ingest again with another `holdout` or a smaller `downsample`"
+        )
+    roomy = [side for side in fits if 2 * side <= _shortest(dataset, ndim)] or fits[:1]
+    reach = structure_reach(dataset, fits[-1], ndim)
+    wanted = max(STRUCTURES * reach, USUAL if ndim == 2 else SIDES[0])
+    side = next((side for side in roomy if side >= wanted), roomy[-1])
+    if side >= STRUCTURES * reach:
+        return side, []
+    small = side == roomy[-1] < LARGEST[ndim, gpu]
+    return side, [
+        f"structure reaches {reach} voxels, and crops of {side} are less than {STRUCTURES} times as wide: what is "
+        f"longer than a crop is not learned; {'a larger image' if small else '`downsample` of dsd ingest'} helps"
+    ]
+
+
+def structure_reach(dataset: Dataset, side: int, ndim: int) -> int:
+    """The lag, in voxels, at which the covariance of every phase has fallen to a tenth of its variance, averaged over
+    axes; half of ``side``, of the crops looked at, if it has not by then."""
+    number = max(4, _PROBED // side**ndim)
+    crops = dataset.crops("train", number, (side,) * ndim, np.random.default_rng(0))
+    half = side // 2
+    reach = 1
+    for index, fraction in enumerate(dataset.fractions("train").tolist()):
+        if not 0 < fraction < 1:
+            continue
+        phase = (crops == index).astype(np.float32) - np.float32(fraction)
+        for lag in range(1, half + 1):
+            products = [
+                np.vdot(_shifted(phase, axis, lag, side), _shifted(phase, axis, 0, side - lag)) / phase[0].size
+                for axis in range(1, ndim + 1)
+            ]
+            covariance = np.mean(products) / number * side / (side - lag)
+            if covariance <= _DECAYED * fraction * (1 - fraction):
+                break
+        reach = max(reach, lag)
+    return reach
+
+
+def _shifted(crops: np.ndarray, axis: int, start: int, stop: int) -> np.ndarray:
+    return crops[(slice(None),) * axis + (slice(start, stop),)]
+
+
+def _shortest(dataset: Dataset, ndim: int) -> int:
+    """The shortest side of the training images that crops of a dimension are cut from."""
+    return min(min(image.array.shape[-ndim:]) for image in dataset.train)

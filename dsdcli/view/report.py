@@ -76,7 +76,8 @@ def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Datas
 def _head(found: Evaluation, context: Mapping[str, Any]) -> str:
     verdicts = [row.verdict for row in found.rows]
     counts = ", ".join(f"{verdicts.count(v)} {_verdict(v)}" for v in dict.fromkeys(verdicts))
-    notes = "".join(f"<li>{html.escape(line)}</li>" for line in [*table.novelty_lines(found), *found.remarks])
+    lines = [*found.warnings, *table.novelty_lines(found), *found.remarks]
+    notes = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     return (
         f"<h1>Samples against the real material</h1><p><b>{html.escape(str(context['samples_file']))}</b> against "
         f"<b>{html.escape(str(context['real']))}</b></p><p>{html.escape(table.summary(found))}.</p>"
@@ -129,7 +130,8 @@ def comparison_table(found: Evaluation, dataset: Dataset) -> str:
         "<p>Distance: samples to held-out crops. Floor: the same distance for as many crops of the training part, on "
         "average. Ratio: distance over floor, with its 95 % bootstrap interval. <i>Indistinguishable</i>: no "
         "difference from real training crops shows with this many samples; <i>close</i>: at most twice the floor; "
-        "<i>off</i>: more. For memorisation and diversity the ratio is real over generated distance.</p>"
+        "<i>off</i>: more; <i>unmatched</i>: no real crops have as much of the "
+        "phase. For memorisation and diversity the ratio is real over generated distance.</p>"
     )
 
 

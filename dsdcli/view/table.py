@@ -22,6 +22,7 @@ COLOURS = {
     "closer than real": "yellow",
     "less than real": "yellow",
     "off": "red",
+    "unmatched": "red",
     "memorised": "red",
     "repetitive": "red",
 }
@@ -92,7 +93,8 @@ def summary(found: "Evaluation") -> str:
     size = "x".join(map(str, found.size))
     text = f"{found.samples} samples of {size} against {found.real_crops} crops of the held-out part"
     if found.residual_heldout is not None:
-        text += f" of like volume fractions (they differ by {found.residual_heldout:.4f} on average)"
+        likeness = "the most similar volume fractions there are" if found.warnings else "like volume fractions"
+        text += f" of {likeness} (they differ by {found.residual_heldout:.4f} on average)"
     return f"{text}; floor: as many training crops as samples"
 
 
@@ -122,6 +124,7 @@ def as_json(found: "Evaluation", context: Mapping[str, Any]) -> dict[str, Any]:
         "real_crops": found.real_crops,
         "matching_residual": {"heldout": found.residual_heldout, "train": found.residual_train},
         "remarks": found.remarks,
+        "warnings": found.warnings,
         "volume_fractions": [asdict(fractions) for fractions in found.fractions],
         "memorisation": _novelty(found.memorisation),
         "diversity": _novelty(found.diversity),

@@ -57,6 +57,7 @@ def dataset_lines(about: dict[str, Any]) -> list[str]:
         f"  held out    {images(about['images']['heldout'])}",
         f"  voxel size  {voxel(about)}"
         + (f" (downsampled by {about['downsample']})" if about["downsample"] > 1 else ""),
+        *([f"  left out    {about['ignored']} voxels"] if about["ignored"] else []),
         f"  made from   {', '.join(source['name'] for source in about['provenance'].get('sources', [])[:4])}"
         + (", ..." if len(about["provenance"].get("sources", [])) > 4 else "")
         + f" on {created(about['provenance']) or 'an unknown day'}",

@@ -112,6 +112,98 @@ def test_named_phases_of_the_samples_name_the_labels_of_a_real_image(here):
     assert by_name["pore"] == pytest.approx((rock[:6, :24, :24] == 0).mean())
 
 
+def test_fractions_that_no_real_crop_has_are_not_called_matched(dataset, here):
+    np.save("pore.npy", np.zeros((8, 24, 24), np.uint8))
+    metrics = "volume-fraction,two-point,interface"
+    words = ("pore.npy", "--real", str(dataset.path), "--metrics", metrics, "--crops", "8")
+    result = run(*words, "--json")
+    found = json.loads(result.stdout)
+    verdicts = {(row["metric"], row["subject"]): row["verdict"] for row in found["metrics"]}
+    assert verdicts["volume-fraction", "pore"] == verdicts["volume-fraction", "solid"] == "unmatched"
+    assert verdicts["interface", "pore|solid"] == "off"
+    assert verdicts["two-point", "pore"] == "undefined"
+    assert "the volume fraction of pore could not be matched: 1.000 in the samples" in found["warnings"][0]
+    assert "WARNING: the volume fraction of pore" in result.stderr
+    assert run(*words, "--gate", "volume-fraction=9").exception.exit_code == 3
+    np.save("good.npy", 255 * samples(dataset))
+    good = json.loads(run("good.npy", *words[1:], "--json").stdout)
+    assert {row["verdict"] for row in good["metrics"] if row["metric"] == "volume-fraction"} == {"matched"}
+    assert good["warnings"] == []
+
+
+def test_other_labels_are_taken_in_order_aloud_or_as_named(tmp_path_factory, here):
+    dataset = make_dataset(tmp_path_factory.mktemp("three"), THREE)
+    stack = samples(dataset, 6)
+    np.save("rival.npy", np.array([0, 127, 255], np.uint8)[stack])
+    words = ("rival.npy", "--real", str(dataset.path), "--metrics", "volume-fraction", "--no-match", "--json")
+
+    def generated(*more: str) -> list[float]:
+        return [row["generated"] for row in json.loads(run(*words, *more).stdout)["metrics"]]
+
+    shares = [(stack == index).mean() for index in range(3)]
+    assert generated() == pytest.approx(shares)
+    assert "taken in the same order: pore=0, grain=127, binder=255" in run(*words).stderr
+    named = ("--phase", "pore=0", "--phase", "grain=255", "--phase", "binder=127")
+    assert generated(*named) == pytest.approx([shares[0], shares[2], shares[1]])
+    assert "same order" not in run(*words, *named).stderr
+    assert "belong to no phase: 127" in fails(4, *words, "--phase", "binder=255")
+    assert "clay" in fails(2, *words, "--phase", "clay=127")
+    np.save("rival.npy", np.array([0, 127, 255, 9], np.uint8)[(stack + np.eye(24, dtype=np.uint8))])
+    assert "--phase NAME=LABEL" in fails(4, *words)
+
+
+def test_labels_of_a_folder_are_told_from_all_of_its_images(dataset, here):
+    (here / "many").mkdir()
+    for number, image in enumerate(samples(dataset, 6)):
+        np.save(here / "many" / f"{number}.npy", np.where(number == 3, 2, image + 1))  # one of them is all solid
+    stack, warnings = read_stack(here / "many", dataset.phases, False)
+    assert stack.stack[3].min() == 1
+    assert np.array_equal(stack.stack[0], samples(dataset, 6)[0])
+    assert "pore=1, solid=2" in warnings[0]
+
+
+def test_other_voxel_sizes_are_warned_of_whatever_the_unit_and_resampled_where_that_is_honest(dataset, here):
+    coarse = dataset.crops("heldout", 8, (48, 48), np.random.default_rng(4))[:, ::2, ::2]
+    words = ("--real", str(dataset.path), "--metrics", "volume-fraction,interface", "--json")
+    write_samples("coarse.tif", coarse, TWO, 4000.0, "nm")
+    result = run("coarse.tif", *words)
+    assert "WARNING: the voxels of the samples are 4000 nm" in result.stderr
+    assert "--resample" in result.stderr
+    resampled = run("coarse.tif", *words, "--resample")
+    assert "WARNING: the voxels" not in resampled.stderr
+    found = json.loads(resampled.stdout)
+    assert found["resampled"].endswith("from voxels of 2 um to those of the samples, 4000 nm")
+    assert found["voxel_size"] == pytest.approx(4.0)
+    interfaces = [json.loads(r.stdout)["metrics"][-1] for r in (result, resampled)]
+    errors = [abs(row["generated"] / row["real"] - 1) for row in interfaces]
+    assert errors[1] < errors[0] / 2  # images of one scale again
+    write_samples("fine.tif", coarse, TWO, 65.0, "nm")
+    assert "coarsen the samples" in run("fine.tif", *words).stderr
+    assert "as fine as the samples" in fails(2, "fine.tif", *words, "--resample")
+    write_samples("same.tif", coarse, TWO, 2000.0, "nm")
+    assert "voxels of the samples" not in run("same.tif", *words).stderr
+    np.save("unknown.npy", 255 * coarse)
+    assert "one is unknown" in fails(2, "unknown.npy", *words, "--resample")
+
+
+def test_voxels_of_a_real_image_can_be_left_out(dataset, here):
+    rock = volume(5) * 255
+    rock[:, :, :20] = 7
+    np.save("rock.npy", rock)
+    np.save("mask.npy", (rock[0] == 7).astype(np.uint8))
+    np.save("s.npy", samples(dataset) * 255)
+    words = ("s.npy", "--real", "rock.npy", "--metrics", "interface", "--json")
+    by_label = json.loads(run(*words, "--ignore", "7").stdout)
+    assert by_label["phases"] == ["pore", "solid"]
+    shares = [fractions["train"]["mean"] for fractions in by_label["volume_fractions"]]
+    assert sum(shares) == pytest.approx(1)
+    rock[rock == 7] = 0
+    np.save("rock.npy", rock)
+    by_mask = json.loads(run(*words, "--ignore-mask", "mask.npy").stdout)
+    assert by_mask["metrics"] == by_label["metrics"]
+    assert "knows what it leaves out" in fails(2, "s.npy", "--real", str(dataset.path), "--ignore", "7")
+
+
 def test_a_gate_lets_real_images_pass_and_stops_shuffled_ones(dataset, here):
     write_samples("good.tif", samples(dataset, 16), TWO)
     write_samples("bad.tif", shuffled(samples(dataset, 16)), TWO)

@@ -184,6 +184,27 @@ def test_a_volume_needs_a_plane_for_a_2d_model(inpaint):
     assert (code, "20 planes" in err) == (2, True)
 
 
+def test_a_doubtful_mask_and_another_voxel_size_are_warned_of(dsd, inpaint, models):
+    labels = tifffile.imread("rock.tif")
+    tifffile.imwrite("scaled.tif", labels, imagej=True, resolution=(1 / 65, 1 / 65), metadata={"unit": "nm"})
+    mask = np.zeros(labels.shape, np.uint8)
+    mask[10:20, 10:20] = 255
+    mask[20, 10:20] = 90
+    tifffile.imwrite("blurred.tif", mask)
+    tifffile.imwrite("inverted.tif", np.where(mask > 0, 0, 255).astype(np.uint8), photometric="miniswhite")
+
+    def said(*words):
+        return dsd("inpaint", *words, "--model", models / "rock", "--steps", 1, "-n", 1)[2]
+
+    err = said("scaled.tif", "--mask", "blurred.tif")
+    assert "WARNING: the voxels of the image are 65 nm, those that the model was trained on 2 um" in err
+    assert "holds 3 different values (0, 90, 255)" in err
+    err = said("rock.tif", "--mask", "inverted.tif")
+    assert "WARNING: the mask inverted.tif marks 96 % of the image" in err
+    assert "0 = white" in err
+    assert "WARNING" not in said("rock.tif", "--box", "3:9,4:10")
+
+
 def test_totals_are_shared_by_size_and_add_up():
     rng = np.random.default_rng(0)
     for _ in range(200):

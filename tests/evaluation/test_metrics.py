@@ -11,9 +11,9 @@ from dsdcli.evaluation.measures.transport import (
     permeability_estimate,
     relative_diffusivity,
     taufactor_diffusivity,
-    through_clusters,
 )
 from dsdcli.evaluation.metrics import ALL, measure
+from dsdcli.flow.clusters import through_clusters
 
 
 def blobs(shape: tuple[int, ...], seed: int = 0, phases: int = 2) -> np.ndarray:

@@ -69,7 +69,7 @@ def read_picture(path: Path) -> Raster:
 
     try:
         with Pictures.open(path) as picture:
-            kind, software = picture.format, picture.info.get("Software")
+            kind, software, coded = picture.format, picture.info.get("Software"), picture.mode == "P"
             array = np.asarray(picture)
     except UnidentifiedImageError as error:
         raise DataError(
@@ -83,6 +83,8 @@ def read_picture(path: Path) -> Raster:
     if kind in ("JPEG", "WEBP"):
         raise DataError(f"{path} is a {kind} picture: lossy compression changes labels; save it as PNG or TIFF")
     remarks: tuple[str, ...] = ()
+    if coded:
+        remarks = (f"{path} has a palette of colours; labels are the stored numbers, whatever colours a viewer shows",)
     if array.ndim == 3:
         array, remarks = grey_of_colours(array, str(path))
     raster = _raster(array, str(path))

@@ -11,6 +11,7 @@ from dsdcli.data.voxel import VoxelSize, unit_name
 from dsdcli.errors import DataError, DsdError, UsageError
 
 _AXES = ("YX", "TYX", "ZYX", "TZYX")
+_SAME = 0.01  # relative difference of sizes that counts as none
 
 
 def read_hdf5(path: Path, inner: str | None) -> Raster:
@@ -28,7 +29,7 @@ def read_hdf5(path: Path, inner: str | None) -> Raster:
             name = f"{path}:{stored.name}"
             array = without_idle_axes(stored[...])
             axes = stored.attrs.get("axes")
-            voxel = _voxel(stored.attrs) or _voxel(file.attrs)
+            voxel, depth, flat = _voxel(stored.attrs) or _voxel(file.attrs) or (None, None, ())
     except DsdError:  # a usage error is a ValueError too
         raise
     except (OSError, KeyError, RuntimeError, ValueError) as error:
@@ -38,7 +39,7 @@ def read_hdf5(path: Path, inner: str | None) -> Raster:
     if axes not in _AXES or len(axes) != array.ndim:
         axes = {2: "YX", 3: None, 4: "TZYX"}[array.ndim]
     array, remarks = as_labels(array, name)
-    return Raster(array, axes, voxel, remarks=remarks)
+    return Raster(array, axes, voxel, depth, remarks=tuple(f"{name} has {text}" for text in flat) + remarks)
 
 
 def _choose(file: h5py.File, path: Path, inner: str | None) -> h5py.Dataset:
@@ -56,13 +57,19 @@ def _choose(file: h5py.File, path: Path, inner: str | None) -> h5py.Dataset:
     return fits[0]
 
 
-def _voxel(attrs: h5py.AttributeManager) -> VoxelSize | None:
-    """From ``voxel_size`` + ``voxel_unit``, or ``element_size_um`` as Fiji writes it."""
+def _voxel(attrs: h5py.AttributeManager) -> tuple[VoxelSize | None, float | None, tuple[str, ...]] | None:
+    """From ``voxel_size`` + ``voxel_unit``, or ``element_size_um`` as Fiji writes it (z, y, x): the size within a
+    slice, the distance of slices where it differs, and what is wrong with them."""
     for key, unit in (("voxel_size", attrs.get("voxel_unit")), ("element_size_um", "um")):
         sizes = _numbers(attrs.get(key))
         name = unit_name(unit.decode() if isinstance(unit, bytes) else str(unit))
-        if sizes and name and min(sizes) > 0 and max(sizes) - min(sizes) <= 0.01 * max(sizes):
-            return VoxelSize(sizes[-1], name, f"HDF5 attribute {key}")
+        if sizes and name and min(sizes) > 0:
+            across = sizes[-1]
+            if any(abs(side - across) > _SAME * across for side in sizes[-2:]):
+                text = f"pixels of {across:g} x {sizes[-2]:g} {name}: not square, so no voxel size is kept"
+                return None, None, (f"{text}; resample them to squares",)
+            differs = len(sizes) > 2 and abs(sizes[-3] - across) > _SAME * across
+            return VoxelSize(across, name, f"HDF5 attribute {key}"), sizes[-3] if differs else None, ()
     return None
 
 

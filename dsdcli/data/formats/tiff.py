@@ -38,14 +38,16 @@ def read_tiff(path: Path) -> Raster:
             array, letters = series[0].asarray(), series[0].axes
             about = left_in_tiff(tif)
             voxel, depth, remarks = _voxel(tif, name)
-            reversed_grey = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+            photometric = tif.pages.first.photometric
     except DataError:
         raise
     except Exception as error:  # tifffile and its decoders raise nearly every kind
         raise DataError(f"cannot read {name}: damaged or truncated TIFF ({_first_line(error)})") from error
     if complaints:
         raise DataError(f"cannot read {name}: damaged or truncated TIFF ({complaints[0]})")
-    if reversed_grey:
+    if photometric == tifffile.PHOTOMETRIC.PALETTE:
+        remarks += (f"{name} has a palette of colours; labels are the stored numbers, whatever colours a viewer shows",)
+    if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         remarks += (f"{name} is stored with 0 = white; labels are the stored numbers, whatever a viewer shows",)
     array, axes, more = _image_axes(array, letters, name)
     array, yet_more = as_labels(array, name)

@@ -7,7 +7,7 @@ import numpy as np
 
 
 @cache
-def _directions(ndim: int) -> tuple[tuple[tuple[int, ...], float], ...]:
+def lattice_directions(ndim: int) -> tuple[tuple[tuple[int, ...], float], ...]:
     """The lattice directions to the nearest 3^d - 1 neighbours, opposite ones counted once, with their weights.
 
     The weight of a direction is the share of all directions that are closest to it.
@@ -38,7 +38,7 @@ def interfaces(image: np.ndarray, phases: int) -> np.ndarray:
         float64 (K, K), symmetric, zero on the diagonal.
     """
     total = np.zeros((phases, phases))
-    for step, weight in _directions(image.ndim):
+    for step, weight in lattice_directions(image.ndim):
         here = tuple(slice(max(0, -s), side - max(0, s)) for s, side in zip(step, image.shape, strict=True))
         there = tuple(slice(max(0, s), side - max(0, -s)) for s, side in zip(step, image.shape, strict=True))
         pairs = image[here].astype(np.intp) * phases + image[there]

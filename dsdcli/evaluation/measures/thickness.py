@@ -39,13 +39,13 @@ def local_thickness(mask: np.ndarray) -> np.ndarray:
     if mask.all() or not mask.any():
         return np.zeros(longest + 1, np.int64)
     porespy = quiet_porespy()
-    with _one_thread():
+    with one_thread():
         radii = porespy.filters.local_thickness(np.ascontiguousarray(mask))
     return np.bincount(np.minimum(radii[mask], longest).astype(np.int64), minlength=longest + 1)
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep porespy's compiled loops on one thread: on small images, beside other work, several are 50 times slower."""
     import numba
 

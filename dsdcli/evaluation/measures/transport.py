@@ -9,16 +9,6 @@ _TOLERANCE = 1e-5  # of the residual; the error of the diffusivity is of the ord
 _CONVERGED = 1e-3  # of taufactor: relative spread of the flux through the layers
 
 
-def through_clusters(mask: np.ndarray, axis: int) -> np.ndarray:
-    """The part of a phase that connects the two faces across ``axis``, through faces of voxels; bool (*L)."""
-    from scipy.ndimage import label
-
-    labels, _ = label(mask)
-    first, last = labels.take(0, axis=axis), labels.take(-1, axis=axis)
-    through = np.intersect1d(first[first > 0], last[last > 0])
-    return np.isin(labels, through) if len(through) else np.zeros_like(mask)
-
-
 def relative_diffusivity(through: np.ndarray, axis: int, device: str = "cpu") -> float:
     """D_eff / D_0 along ``axis`` for steady diffusion in a phase, no flux into the others and across the sides.
 
@@ -27,7 +17,7 @@ def relative_diffusivity(through: np.ndarray, axis: int, device: str = "cpu") ->
     which is stationary at the solution.
 
     Args:
-        through: bool (*L), from `through_clusters`.
+        through: bool (*L), from `dsdcli.flow.clusters.through_clusters`.
         axis: direction of the flux.
         device: "cpu", or a CUDA device, on which taufactor solves to about 1e-4.
 
