@@ -13,6 +13,7 @@ from dsdcli.process.image import Decoded
 from dsdcli.process.lattice import Lattice
 from dsdcli.record import provenance
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.sweeps import PlaneSweeps
 from dsdcli.training.run import MANIFEST, Run
 
 

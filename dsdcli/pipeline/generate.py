@@ -12,6 +12,7 @@ from dsdcli.pipeline.output import Samples
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.stream import Stream
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.sweeps import PlaneSweeps
 
 
 def stream(
@@ -43,7 +44,8 @@ def stream(
         fractions: volume fractions by phase; those not named share the rest as in the training images.
         counts: voxels by phase, in every sample.
         like: draw every sample's counts from a random real crop of this dataset.
-        size: sides in voxels; by default those of the training crops.
+        size: sides in voxels; by default those of the training crops. Three sides for a 2D model: volumes of planes
+            like its images in three orientations, which takes the material to be alike in all directions.
         boundary: "noflux" or "periodic"; by default as trained.
         sampler: name of a registered sampler, or a sampler.
         steps, eta: settings of the sampler, where it is given by name.
@@ -66,6 +68,11 @@ def stream(
     if indices.step != 1 or indices.start < 0 or not len(indices):
         raise UsageError(f"`indices={indices}` must count one by one, from 0 on or later")
     totals = make_totals(job, indices.stop, wanted, counts, like)[indices.start :]
+    if isinstance(job.settings, PlaneSweeps):
+        note(
+            f"WARNING: {model.path.name} has seen 2D images only. The volume is made of planes like them in three "
+            "orientations: this assumes that the material is alike in all directions"
+        )
     if not (wanted or counts or like):
         note("no phase requested: taking the volume fractions of the training images (see `porosity`, `fractions`)")
     return Stream(job, totals, indices, progress)

@@ -18,6 +18,8 @@ from dsdcli.sampling.blocks import fitting_batch
 from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.registry import make_sampler
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.sweeps import PlaneSweeps
+from dsdcli.sampling.trapezoidal import Trapezoidal
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class Job:
 
     loaded: LoadedModel
     lattice: Lattice
-    settings: Sampler
+    settings: Sampler | PlaneSweeps
     seed: int
     batch: int
 
@@ -36,20 +38,26 @@ class Job:
         loaded: LoadedModel,
         size: tuple[int, ...] | None,
         boundary: str | None,
-        settings: Sampler,
+        settings: Sampler | PlaneSweeps,
         seed: int | None,
         batch: int | None,
     ) -> "Job":
         """Check the request against the model; ``None`` takes what it was trained with, a new seed, and as many samples
-        at a time as suit the memory that is free.
+        at a time as suit the memory that is free. Three sides for a 2D model make volumes, by sweeps over planes.
 
         Raises:
             UsageError: a size of another dimension than the model's, or an unknown boundary.
         """
         config = loaded.config
         size = size or config.size
-        if len(size) != config.ndim:
-            wanted = "(H, W)" if config.ndim == 2 else "(D, H, W)"
+        if len(size) == 3 and config.ndim == 2:
+            if settings != Trapezoidal():
+                raise UsageError(
+                    "a 2D model makes volumes by sweeps over planes; leave out `sampler`, `steps` and `eta`"
+                )
+            settings = PlaneSweeps()
+        elif len(size) != config.ndim:
+            wanted = "(H, W) or (D, H, W)" if config.ndim == 2 else "(D, H, W)"
             raise UsageError(f"{loaded.path.name} is a {config.ndim}D model; give `size={wanted}`")
         lattice = Lattice(tuple(size), as_boundary(boundary) if boundary else config.boundary)
         batch = batch or fitting_batch(config, lattice, loaded.device, free_memory(loaded.device))

@@ -17,6 +17,7 @@ from dsdcli.pipeline.job import Job
 from dsdcli.pipeline.output import SHEET, SHEET_SAMPLES, Samples, Written, check_output, write_all
 from dsdcli.pipeline.progress import Progress, unseen
 from dsdcli.sampling.generate import generate, sample_seed
+from dsdcli.sampling.sweeps import PlaneSweeps, sweep
 from dsdcli.view.sheet import sheet_image
 
 
@@ -71,7 +72,12 @@ class Stream:
         each, batches = job.settings.evaluations, 0
         self.progress(0, each and each * -(-len(self) // job.batch), "")
         began = time.monotonic()
-        states = generate(job.model, self.totals, job.lattice, job.settings, job.seed, job.batch, indices=self.indices)
+        if isinstance(job.settings, PlaneSweeps):
+            states = sweep(job.model, self.totals, job.lattice, job.settings, job.seed, self.indices)
+        else:
+            states = generate(
+                job.model, self.totals, job.lattice, job.settings, job.seed, job.batch, indices=self.indices
+            )
         for state in states:
             batches += bool(state.finished)
             for index, decoded in state.finished:
@@ -102,7 +108,9 @@ class Stream:
         if self._evaluations is None:
             raise UsageError("the audit record is complete only when the stream has been read to its end")
         job, config = self.job, self.job.loaded.config
-        part = {"indices": [self.indices.start, self.indices.stop]} if self.indices.start else {}
+        part: dict[str, Any] = {"indices": [self.indices.start, self.indices.stop]} if self.indices.start else {}
+        if isinstance(job.settings, PlaneSweeps):
+            part["assumes"] = "isotropy: one 2D model stands for the planes of all three orientations"
         return audit_record(
             job.loaded,
             job.lattice,

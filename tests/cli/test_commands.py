@@ -226,7 +226,7 @@ def test_resume_on_the_command_line(dsd, rock, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_resume_reaches_the_same_weights(dsd, rock, tmp_path, number):
     """Killed at any step and resumed: the log and the weights of an uninterrupted run."""
-    words = ["train", "--batch", "2", "--size", "16x16", "--steps", "200", "--validate-every", "1000"]
+    words = ["train", "--batch", "2", "--size", "16x16", "--steps", "100", "--validate-every", "1000"]
     script = (
         "import sys; from dsdcli.network.config import PRESETS, Architecture; PRESETS['tiny'] = Architecture((8, 16));"
         "from dsdcli.cli import main; main()"

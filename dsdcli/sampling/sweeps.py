@@ -1,0 +1,107 @@
+"""Volumes from a 2D model: planes of three orientations in turn, each renewed as an image of its own."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from dsdcli.errors import UsageError
+from dsdcli.network.model import UndoNet
+from dsdcli.process.image import Decoded, decode, one_hot, place
+from dsdcli.process.lattice import Lattice
+from dsdcli.process.walk import diffuse
+from dsdcli.sampling.blocks import InBlocks
+from dsdcli.sampling.generate import Progress, sample_seed
+from dsdcli.sampling.trapezoidal import Trapezoidal
+
+
+@dataclass(frozen=True)
+class PlaneSweeps:
+    """Annealed sweeps over the planes of a volume (method.md, section 12).
+
+    Attributes:
+        sweeps: how many, over planes across z, y and x in turn.
+        dose_start, dose_last: the particles of every plane diffuse by the first in the first sweep, by the last in the
+            last, and by a geometric sequence between: a sweep renews what is shorter than sqrt(2 s) and keeps the rest.
+        dose_end: where every walk back stops and the decoding takes over. Low, since its smoothing accumulates.
+        leaps: of a walk back at most.
+    """
+
+    sweeps: int = 39
+    dose_start: float = 150.0
+    dose_last: float = 0.06
+    dose_end: float = 0.02
+    leaps: int = 4
+
+    name: ClassVar[str] = "sweeps"
+
+    def __post_init__(self) -> None:
+        if self.sweeps < 1 or self.leaps < 1:
+            raise UsageError("sweeps and leaps must be at least 1")
+        if not self.dose_start >= self.dose_last > self.dose_end > 0:
+            raise UsageError("the doses of the sweeps must fall, and end above that of the decoding, above 0")
+
+    def schedule(self) -> list[tuple[float, int]]:
+        """Dose and number of leaps of every sweep: a leap for a factor of 3.3 in the dose."""
+        doses = np.geomspace(self.dose_start, self.dose_last, self.sweeps).tolist()
+        return [(s, min(self.leaps, math.ceil(math.log(s / self.dose_end) / 1.2))) for s in doses]
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of a volume, each on all planes of one orientation."""
+        return sum(2 * leaps + 1 for _, leaps in self.schedule())
+
+
+def sweep(
+    model: UndoNet, totals: np.ndarray, lattice: Lattice, sweeps: PlaneSweeps, seed: int, indices: range | None = None
+) -> Iterator[Progress]:
+    """Draw one volume for every row of ``totals``, with exactly these voxels of each phase, by a 2D model.
+
+    Particles that move within planes stay in the volume, so that its counts are exact whatever the planes; planes of
+    the other two orientations exchange them. All directions are taken to be alike.
+
+    Args:
+        model: of 2D images, on the device to compute on.
+        totals: int64 (n, K).
+        lattice: the volume.
+        indices: as in `dsdcli.sampling.generate.generate`.
+    """
+    config, device = model.config, next(model.parameters()).device
+    indices = range(len(totals)) if indices is None else indices
+    done, total = 0, len(totals) * sweeps.evaluations
+    undo, clean = InBlocks(model.undo, 0), InBlocks(model.clean, 0)
+    phases = len(config.phases)
+    for index, wanted in zip(indices, totals, strict=True):
+        own = sample_seed(seed, index)
+        volume = np.random.default_rng(own).permutation(np.repeat(np.arange(phases, dtype=np.uint8), wanted))
+        volume = volume.reshape(lattice.shape)
+        for number, (dose, leaps) in enumerate(sweeps.schedule()):
+            planes = np.moveaxis(volume, number % lattice.ndim, 0)
+            n, plane = len(planes), Lattice(planes.shape[1:], lattice.boundary)
+            seeds = np.random.SeedSequence([own, number]).generate_state(n + 1, np.uint64) >> np.uint64(1)
+            first, *generators = [torch.Generator(device).manual_seed(int(s)) for s in seeds]
+            doses = torch.full((n,), dose, dtype=torch.float64, device=device)
+            walkers = place(one_hot(torch.from_numpy(planes.copy()).to(device), config.carried))
+            walkers = diffuse(walkers, doses, plane, first)
+            walk = Trapezoidal(leaps, dose_end=sweeps.dose_end).walk
+            for state in walk(walkers, model.phases, undo, plane, dose, generators):
+                walkers = state
+                done += 1
+                yield Progress(done, total)
+            occupied = walkers.occupancy(plane, n, model.phases)
+            scores = clean(occupied, torch.full_like(doses, sweeps.dose_end), plane).cpu().numpy()
+            held = occupied.cpu().numpy()
+            decoded = []
+            for k in range(n):
+                counts = np.bincount(planes[k].ravel(), minlength=phases)
+                decoded.append(decode(scores[k], held[k], counts[None], config.carried, plane))
+            for k in range(n):
+                planes[k] = decoded[k].image
+            done += 1
+            if number < sweeps.sweeps - 1:
+                yield Progress(done, total)
+        measured = (np.mean([getattr(d, name) for d in decoded]) for name in ("forced", "overlap", "far"))
+        yield Progress(done, total, ((index, Decoded(volume, *map(float, measured))),))
