@@ -131,7 +131,8 @@ def doubt_numbers(names: Iterable[str], what: str) -> list[str]:
     for name in names:
         if match := re.fullmatch(r"(.*?)(\d+)(\D*)", name):
             groups.setdefault((match[1], match[3]), set()).add(int(match[2]))
-    numbers = sorted(max(groups.values(), key=len, default=set()))
+    largest: set[int] = max(groups.values(), key=len, default=set())
+    numbers = sorted(largest)
     if len(numbers) < 3:
         return []
     step = math.gcd(*(b - a for a, b in itertools.pairwise(numbers)))
@@ -286,12 +287,13 @@ def _voxel(
 
 def _flat(rasters: Sequence[Raster], slice_axes: str) -> list[str]:
     """A warning where the slices of a volume lie at another distance than the pixels in them."""
-    flat = next((raster for raster in rasters if raster.depth and raster.voxel), None)
+    flat = next(((raster.depth, raster.voxel) for raster in rasters if raster.depth and raster.voxel), None)
     if flat is None or slice_axes == "t":
         return []
-    side = f"{flat.voxel.value:g} {flat.voxel.unit}"
+    depth, voxel = flat
+    side = f"{voxel.value:g} {voxel.unit}"
     return [
-        f"the slices lie {flat.depth:g} {flat.voxel.unit} apart, the pixels {side}: dsd takes voxels as cubes of "
+        f"the slices lie {depth:g} {voxel.unit} apart, the pixels {side}: dsd takes voxels as cubes of "
         f"{side}, right for slices across z only; resample the volume for more"
     ]
 

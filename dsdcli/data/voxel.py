@@ -86,10 +86,10 @@ def doubt_name(name: str) -> str | None:
 
 def length_ratio(value: float | None, unit: str | None, other: float | None, other_unit: str | None) -> float | None:
     """How many times as long the first voxel side is as the other; None where one is unknown."""
-    units = unit_name(unit or ""), unit_name(other_unit or "")
-    if not value or not other or not all(units):
+    first, second = unit_name(unit or ""), unit_name(other_unit or "")
+    if not value or not other or not first or not second:
         return None
-    return value * UNITS_IN_METRES[units[0]] / (other * UNITS_IN_METRES[units[1]])
+    return value * UNITS_IN_METRES[first] / (other * UNITS_IN_METRES[second])
 
 
 def differ(value: float | None, unit: str | None, other: float | None, other_unit: str | None) -> bool:

@@ -42,7 +42,7 @@ def orientation_remarks(volumes: int, generated: Ensemble, heldout: Ensemble) ->
         generated: vectors of the slices, in the order of `cut_slices`.
         heldout: vectors of the real crops.
     """
-    remarks = []
+    remarks: list[str] = []
     for key, vectors in generated.items():
         slices = len(vectors) // (3 * volumes)
         if not remarks:

@@ -2,6 +2,7 @@
 
 import itertools
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +20,12 @@ class Depthwise(torch.autograd.Function):
     """Convolution of every channel by itself; in 3D on a CPU its way back is several times as fast as PyTorch's own."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(x, weight)
         return _depthwise(x, weight, bias)
 
     @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         x, weight = ctx.saved_tensors
         axes = tuple(range(2, x.ndim))
         grad = grad.contiguous(memory_format=LAYOUT.get(len(axes), torch.contiguous_format))
@@ -32,8 +33,8 @@ class Depthwise(torch.autograd.Function):
         wide = F.pad(x, (reach,) * 2 * len(axes))
         taps = []
         for offset in itertools.product(range(2 * reach + 1), repeat=len(axes)):
-            seen = tuple(slice(a, a + side) for a, side in zip(offset, x.shape[2:], strict=True))
-            taps.append((wide[(..., *seen)] * grad).sum((0, *axes)))
+            seen = (slice(a, a + side) for a, side in zip(offset, x.shape[2:], strict=True))
+            taps.append((wide[(slice(None), slice(None), *seen)] * grad).sum((0, *axes)))
         return (
             _depthwise(grad, weight.flip(axes), None),
             torch.stack(taps, 1).view_as(weight),
@@ -57,7 +58,7 @@ class Block(nn.Module):
         super().__init__()
         self.around = CONV[ndim](channels, channels, kernel, padding=kernel // 2, groups=channels)
         if ndim in LAYOUT:
-            self.around.to(memory_format=LAYOUT[ndim])
+            self.around.to(memory_format=LAYOUT[ndim])  # type: ignore[call-overload]  # unknown to torch's types
         self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         self.film = nn.Linear(CONDITION_WIDTH, 2 * channels)
         self.widen = nn.Linear(channels, expansion * channels)
@@ -124,14 +125,14 @@ class LocalNet(nn.Module):
         x = F.linear(fold_last(x, self.patch), self.first.weight[:, : given * fold], self.first.bias)
         skips = []
         for level, blocks in enumerate(self.down):
-            for block in blocks:
+            for block in blocks:  # type: ignore[attr-defined]  # a list of modules
                 x = block(x, condition, periodic)
             if level < len(self.shrink):
                 skips.append(x)
                 x = self.shrink[level](fold_last(x, 2))
         for level in reversed(range(len(self.up))):
             x = skips.pop() + spread(self.grow[level](x))
-            for block in self.up[level]:
+            for block in self.up[level]:  # type: ignore[attr-defined]  # a list of modules
                 x = block(x, condition, periodic)
         x = stem + unfold_last(self.unfold(x), self.patch)
         return self.last(self.norm(self.head(x, condition, periodic))).movedim(-1, 1)

@@ -146,7 +146,7 @@ def with_voxels_of(samples: Samples, dataset: Dataset) -> tuple[Dataset, str]:
         UsageError: a voxel size is unknown, or the samples are the finer ones.
     """
     ratio = length_ratio(samples.voxel_size, samples.voxel_unit, dataset.voxel_size, dataset.voxel_unit)
-    if ratio is None:
+    if ratio is None or dataset.voxel_size is None:
         raise UsageError("`resample=True` needs the voxel sizes of both, and one is unknown; dsd info shows them")
     sizes = f"{dataset.voxel_size:g} {dataset.voxel_unit}", f"{samples.voxel_size:g} {samples.voxel_unit}"
     if ratio < 1 - _SAME:
@@ -154,14 +154,12 @@ def with_voxels_of(samples: Samples, dataset: Dataset) -> tuple[Dataset, str]:
             f"`resample=True` cannot make the real images ({sizes[0]}) as fine as the samples ({sizes[1]}); "
             "coarsen the samples instead"
         )
-    parts = {
-        split: tuple(
-            LabelledImage(coarsen(image.array, ratio, image.own_axes), image.axes) for image in dataset.images(split)
-        )
+    train, heldout = (
+        tuple(LabelledImage(coarsen(image.array, ratio, image.own_axes), image.axes) for image in dataset.images(split))
         for split in ("train", "heldout")
-    }
+    )
     text = f"the real images were resampled by majority, from voxels of {sizes[0]} to those of the samples, {sizes[1]}"
-    return replace(dataset, voxel_size=dataset.voxel_size * ratio, **parts), text
+    return replace(dataset, voxel_size=dataset.voxel_size * ratio, train=train, heldout=heldout), text
 
 
 def _read_folder(path: Path, skip_bad: bool) -> tuple[list[Samples], list[str]]:

@@ -139,10 +139,10 @@ def choose_side(dataset: Dataset, ndim: int, gpu: bool) -> tuple[int, list[str]]
     side = next((side for side in roomy if side >= wanted), roomy[-1])
     if side >= STRUCTURES * reach:
         return side, []
-    small = side == roomy[-1] < LARGEST[ndim, gpu]
+    confined = side == roomy[-1] < LARGEST[ndim, gpu]
     return side, [
         f"structure reaches {reach} voxels, and crops of {side} are less than {STRUCTURES} times as wide: what is "
-        f"longer than a crop is not learned; {'a larger image' if small else '`downsample` of dsd ingest'} helps"
+        f"longer than a crop is not learned; {'a larger image' if confined else '`downsample` of dsd ingest'} helps"
     ]
 
 

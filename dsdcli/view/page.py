@@ -107,7 +107,7 @@ def _item(
         "about": "; ".join(lines),
         "shape": image.shape,
         "voxel": voxel_size or float(factor),
-        "data": base64.b64encode(zlib.compress(np.ascontiguousarray(image), 6)).decode(),
+        "data": base64.b64encode(zlib.compress(image.tobytes(), 6)).decode(),
     }
 
 

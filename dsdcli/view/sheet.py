@@ -63,7 +63,7 @@ def sheet_image(
         zip([phase.name for phase in phases], colours(phases), strict=True)
     )
     if stack.ndim == 3:
-        columns, factor = _layout(*stack.shape, columns)
+        columns, factor = _layout(len(stack), stack.shape[1], stack.shape[2], columns)
         return _tiled(_enlarged(colours(phases)[stack], factor), legend, columns, titles)
     shown, (_, height, width), view = stack[:_VOLUMES], stack.shape[1:], max(stack.shape[1:])
     columns, factor = _layout(len(shown), height + view, width + view, columns)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-_Step = tuple[int, int, int]
+_Step = tuple[int, ...]
 
 
 def mean_curvature_density(mask: np.ndarray) -> float:
@@ -33,6 +33,7 @@ def _section(mask: np.ndarray, normal: _Step) -> float:
     steps = [s for s in itertools.product((-1, 0, 1), repeat=3) if s > (0, 0, 0) and not np.dot(s, normal)]
     one, two = sorted(steps, key=np.linalg.norm)[:2]
     area = float(np.linalg.norm(np.cross(one, two)))
+    cells: list[tuple[_Step, ...]]
     if np.dot(one, two):  # sites in triangles: the third side is the sum or the difference of two
         two = two if np.dot(one, two) < 0 else tuple(-np.array(two))
         cells = [(one, _sum(one, two)), (two, _sum(one, two))]

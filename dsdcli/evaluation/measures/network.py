@@ -37,7 +37,8 @@ def pore_network(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.maximum.at(widest, number.ravel(), np.concatenate(radii))
     pores = np.unique(regions[regions > 0])
     neighbours = np.bincount(throats.ravel(), minlength=int(regions.max()) + 1)[pores]
-    return tuple(
+    by_pore, by_throat = (
         np.bincount(np.minimum(np.rint(values).astype(np.int64), longest), minlength=longest + 1)
         for values in (neighbours, widest)
     )
+    return by_pore, by_throat
