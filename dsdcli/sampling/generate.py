@@ -98,8 +98,7 @@ def generate(
         scores = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
         held = occupied.cpu().numpy()
         images = tuple(
-            (i, decode(scores[j], held[j], wanted[j], config.carried, lattice, around))
-            for j, i in enumerate(members)
+            (i, decode(scores[j], held[j], wanted[j], config.carried, lattice, around)) for j, i in enumerate(members)
         )
         done += 1
         yield Progress(done, total, images)
