@@ -24,7 +24,7 @@ MAY_KNOW = {
     "training": _BASE | {"data", "process", "network"},
     "flow": {"errors"},
     "evaluation": _BASE | {"data", "flow"},
-    "view": _BASE | {"data", "evaluation"},
+    "view": _BASE | {"data", "flow", "evaluation"},
     "doctor": {"errors", "device", "network"},
     "pipeline": _BASE | {"data", "process", "network", "sampling", "training", "flow", "evaluation", "view"},
     "cli": {"errors", "files", "data", "view", "doctor", "pipeline"},

@@ -84,5 +84,5 @@ def _show(done: "Evaluated") -> None:
     else:
         for line in table.plain(done.cells()):
             emit(line)
-    for line in table.novelty_lines(done.found):
+    for line in [*table.novelty_lines(done.found), *done.permeabilities()]:
         say(line)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dsdcli.errors import UsageError
 
-MILLIDARCY = 9.869233e-16  # m^2
+_MILLIDARCY = 9.869233e-16  # m^2
 ENDS = ("mirrored", "periodic")
 MAGIC = 1 / 8  # the flux through a slit along an axis is exact however narrow it is; 3/16 makes exact the velocities
 _CORRECTION = 2e-3  # of the permeability, in its own last correction; what stays is smaller
@@ -32,13 +32,15 @@ class Flow:
     residual: float
     steps: int
 
-    def in_um2(self, voxel_um: float) -> float:
-        """Permeability in um^2 for voxels of ``voxel_um`` um."""
-        return self.permeability * voxel_um**2
 
-    def in_millidarcy(self, voxel_um: float) -> float:
-        """Permeability in mD for voxels of ``voxel_um`` um."""
-        return self.in_um2(voxel_um) * 1e-12 / MILLIDARCY
+def in_um2(permeability: float, voxel_um: float) -> float:
+    """A permeability given in voxel^2, for voxels of ``voxel_um`` um."""
+    return permeability * voxel_um**2
+
+
+def in_millidarcy(permeability: float, voxel_um: float) -> float:
+    """A permeability given in voxel^2, in mD for voxels of ``voxel_um`` um."""
+    return in_um2(permeability, voxel_um) * 1e-12 / _MILLIDARCY
 
 
 def permeability(

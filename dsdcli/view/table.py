@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dsdcli.data.voxel import convert
 from dsdcli.evaluation.compare import Row
 from dsdcli.evaluation.metrics import METRICS
+from dsdcli.flow.permeability import in_millidarcy, in_um2
 
 if TYPE_CHECKING:
     from dsdcli.evaluation.evaluate import Evaluation
@@ -114,6 +116,22 @@ def novelty_lines(found: "Evaluation") -> list[str]:
     return lines
 
 
+def permeability_lines(found: "Evaluation", voxel_size: float | None, unit: str | None) -> list[str]:
+    """The permeabilities in um^2 and mD, where the voxel size is known."""
+    if not voxel_size or not unit:
+        return []
+    micrometres = convert(voxel_size, unit, "um")
+    lines = []
+    for row in found.rows:
+        if row.metric == "permeability":
+            ours, theirs = (
+                f"{in_um2(value, micrometres):.4g} um^2 = {in_millidarcy(value, micrometres):.4g} mD"
+                for value in (row.generated, row.real)
+            )
+            lines.append(f"permeability {row.subject}: generated {ours}, real {theirs}")
+    return lines
+
+
 def as_json(found: "Evaluation", context: Mapping[str, Any]) -> dict[str, Any]:
     """The comparison as JSON values: null for what does not exist; lengths in voxels, whatever the voxel size."""
     return {
@@ -128,6 +146,7 @@ def as_json(found: "Evaluation", context: Mapping[str, Any]) -> dict[str, Any]:
         "volume_fractions": [asdict(fractions) for fractions in found.fractions],
         "memorisation": _novelty(found.memorisation),
         "diversity": _novelty(found.diversity),
+        "permeability": permeability_lines(found, context.get("voxel_size"), context.get("voxel_unit")),
         "metrics": [
             {key: _finite(value) for key, value in asdict(row).items()} | {"value": METRICS[row.metric].value}
             for row in found.rows

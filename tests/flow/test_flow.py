@@ -15,7 +15,7 @@ from dsdcli.evaluation.metrics import every_metric, measure
 from dsdcli.evaluation.slices import cut_slices, needs_slices
 from dsdcli.flow.clusters import endless_clusters, through_clusters
 from dsdcli.flow.links import find_links
-from dsdcli.flow.permeability import permeability
+from dsdcli.flow.permeability import in_millidarcy, in_um2, permeability
 from tests.conftest import blobs
 
 
@@ -139,9 +139,8 @@ def test_the_exchange_along_links_undoes_itself(periodic):
 
 
 def test_units_follow_the_voxel_size():
-    found = permeability(slit(2, 3), 0)
-    assert found.in_um2(3.0) == pytest.approx(9 * found.permeability)
-    assert found.in_millidarcy(3.0) == pytest.approx(found.in_um2(3.0) * 1013.25, rel=1e-4)
+    assert in_um2(0.5, 3.0) == pytest.approx(4.5)
+    assert in_millidarcy(0.5, 3.0) == pytest.approx(4.5 * 1013.25, rel=1e-4)
 
 
 def test_what_is_no_image_and_no_ends_is_refused():
