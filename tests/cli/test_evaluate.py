@@ -149,7 +149,7 @@ def test_other_labels_are_taken_in_order_aloud_or_as_named(tmp_path_factory, her
     assert "belong to no phase: 127" in fails(4, *words, "--phase", "binder=255")
     assert "clay" in fails(2, *words, "--phase", "clay=127")
     np.save("rival.npy", np.array([0, 127, 255, 9], np.uint8)[(stack + np.eye(24, dtype=np.uint8))])
-    assert "--phase NAME=LABEL" in fails(4, *words)
+    assert "`phases={'NAME': LABEL}`" in fails(4, *words)
 
 
 def test_labels_of_a_folder_are_told_from_all_of_its_images(dataset, here):
