@@ -20,7 +20,7 @@ from dsdcli.training.run import MANIFEST, Run
 def audit_record(
     model: LoadedModel,
     lattice: Lattice,
-    sampler: Sampler,
+    sampler: Sampler | PlaneSweeps,
     seed: int,
     seconds: float,
     phases: Sequence[Phase],

@@ -104,7 +104,7 @@ def check_output(path: Path | str) -> Path:
     path = Path(path)
     require_folder(path)
     if path.suffix.lower() != SHEET:
-        stored.check_samples_name(path)
+        check_samples_name(path)
     return path
 
 
