@@ -54,7 +54,7 @@ def test_without_options_crops_fit_into_both_parts_of_any_usual_image(shape, axe
 
 def test_too_small_an_image_is_said_with_what_fits():
     dataset = ingested(structure((64, 64), 2), "YX")
-    with pytest.raises(DataError, match=r"crops of 32x32.*--size 13x13, the largest that fits"):
+    with pytest.raises(DataError, match=r"crops of 32x32.*`size=\(13, 13\)`, the largest that fits"):
         choose_settings(dataset, {}, gpu=False)
     assert choose_settings(dataset, {"size": (12, 12)}, gpu=False)[0].size == (12, 12)
 
