@@ -12,6 +12,7 @@ from PIL import Image as Pictures
 
 from dsdcli.data import samples as stored
 from dsdcli.data.voxel import sides
+from dsdcli.data.writers import check_samples_name
 from dsdcli.files import require_folder, together, write_json
 from dsdcli.view.sheet import filling_image, save_picture, sheet_image
 
