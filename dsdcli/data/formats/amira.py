@@ -43,7 +43,7 @@ def read_amira(path: Path, inner: str | None) -> Raster:
     order = ">" if re.match(r"# \w+ BINARY(?!-LITTLE)", header) else "<"
     text = re.match(r"# \w+ (3D )?ASCII", header) is not None
     name, kind, tag, packing, length, shape = _choose(path, header, inner)
-    dtype = np.dtype(_TYPES[kind]).newbyteorder(order)
+    dtype = np.dtype(order + _TYPES[kind])
     stored = path.stat().st_size
     check_claim(shape, dtype.itemsize, str(path), stored if packing else stored * 8)
     voxels = math.prod(shape)
@@ -124,4 +124,4 @@ def _size(header: str, shape: tuple[int, ...], name: str) -> tuple:
     spans = [(ends[2 * axis + 1] - ends[2 * axis], side) for axis, side in enumerate(reversed(shape))]
     steps = [span / (side - 1) if side > 1 else 0.0 for span, side in spans] + [0.0]
     unit = re.search(r'Coordinates\s+"([^"]+)"', header)
-    return cubic(*steps[:3], unit_name(unit[1]) if unit else None, "Amira bounding box", name)
+    return cubic(steps[:3], unit_name(unit[1]) if unit else None, "Amira bounding box", name)

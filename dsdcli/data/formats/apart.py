@@ -71,6 +71,8 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
+        assert self.process.stdin is not None and self.process.stdout is not None  # both are pipes
+        self.requests, self.answers = self.process.stdin, self.process.stdout
         self.idle = threading.Timer(_IDLE, self.process.kill)
         with self._within(_SILENT):
             self._frame()
@@ -86,22 +88,24 @@ class _Child:
 
     def ask(self, request: bytes, path: Path) -> tuple[np.ndarray | None, dict[str, Any]]:
         try:
-            self.process.stdin.write(request + b"\n")
-            self.process.stdin.flush()
+            self.requests.write(request + b"\n")
+            self.requests.flush()
         except OSError as error:
             raise EOFError("crashed") from error
         try:
-            array, header, error = self._answer(path)
+            array, header, fault = self._answer(path)
         except BaseException:  # what is left of the answer must not be taken for the next one
             self.process.kill()
             raise
         self._rest()
-        if error is not None:
-            _raise(**error)
+        if fault is not None:
+            _raise(**fault)
         return array, header
 
     def _answer(self, path: Path) -> tuple[np.ndarray | None, dict[str, Any], dict[str, str] | None]:
-        array, header, filled = None, {}, 0
+        array: np.ndarray | None = None
+        header: dict[str, Any] = {}
+        filled = 0
         flat = memoryview(b"")
         while True:
             with self._within(_SILENT):
@@ -121,7 +125,7 @@ class _Child:
                 dtype = np.dtype(header["dtype"])
                 check_claim(header["shape"], dtype.itemsize, str(path))
                 array = np.empty(header["shape"], dtype)
-                flat = memoryview(array.reshape(-1).view(np.uint8))
+                flat = array.reshape(-1).view(np.uint8).data
 
     def _rest(self) -> None:
         self.idle = threading.Timer(_IDLE, self.process.kill)
@@ -133,7 +137,7 @@ class _Child:
         return tag, self._exactly(length)
 
     def _exactly(self, length: int) -> bytes:
-        content = self.process.stdout.read(length)
+        content = self.answers.read(length)
         if len(content) < length:
             raise EOFError("crashed")
         return content

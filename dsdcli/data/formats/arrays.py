@@ -2,7 +2,7 @@
 
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def read_npz(path: Path, inner: str | None) -> Raster:
     return plain_raster(array, f"{path}:{name}")
 
 
-def _header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type that the header claims; ``file`` stands behind it then."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -88,7 +88,7 @@ def _size(attrs: dict[str, Any], name: str) -> _Size:
         sizes = _numbers(attrs.get(key))
         if sizes and (known := unit_name(str(unit))):
             depth, down, across = ([0.0] * 3 + sizes)[-3:] if len(sizes) > 1 else [sizes[0]] * 3
-            return cubic(across, down, depth, known, f"HDF5 attribute {key}", name)
+            return cubic((across, down, depth), known, f"HDF5 attribute {key}", name)
     return None, None, ()
 
 

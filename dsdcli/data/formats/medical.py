@@ -42,7 +42,7 @@ def read_nrrd(path: Path) -> Raster:
     spacing = np.sqrt((vectors**2).sum(1)) if vectors.size else np.asarray(header.get("spacings", ()), float)
     spacing = np.nan_to_num(np.pad(spacing[:3], (0, max(0, 3 - len(spacing)))))
     units = header.get("space units") or header.get("units") or [""]
-    size = cubic(*spacing.tolist(), unit_name(str(units[0]).strip('"')), "NRRD spacing", str(path))
+    size = cubic(spacing.tolist(), unit_name(str(units[0]).strip('"')), "NRRD spacing", str(path))
     return plain_raster(array.T, str(path), size=size, files=tuple(files) if len(files) > 1 else ())
 
 
@@ -88,5 +88,5 @@ def read_nifti(path: Path) -> Raster:
     array = np.asanyarray(image.dataobj)
     unit, _ = image.header.get_xyzt_units()
     spacing = [float(zoom) for zoom in image.header.get_zooms()[:3]] + [0.0] * 3
-    size = cubic(*spacing[:3], unit_name(unit), "NIfTI header", str(path))
+    size = cubic(spacing[:3], unit_name(unit), "NIfTI header", str(path))
     return plain_raster(array.T, str(path), size=size)

@@ -70,8 +70,8 @@ def read_metaimage(path: Path) -> Raster:
     if array.size != math.prod(shape):
         raise DataError(f"{path} claims {sides(shape)} voxels, but there are {array.size}: damaged or cut short")
     spacing = [float(word) for word in header.get("elementspacing", header.get("elementsize", "")).split()]
-    across, down, depth = (spacing + [0.0] * 3)[:3]
-    size = cubic(across, down, depth, unit_name(header.get("distanceunits", "")), "MetaImage spacing", name)
+    spacing = (spacing + [0.0] * 3)[:3]
+    size = cubic(spacing, unit_name(header.get("distanceunits", "")), "MetaImage spacing", name)
     about = parse_json(header[OURS]) if OURS in header else None
     array = array.reshape(about["shape"] if about else shape)
     files = [path, *(file for file in files if file != path)]

@@ -61,12 +61,12 @@ def read_zarr(path: Path, inner: str | None) -> Raster:
         raise DataError(f"{name} is a group of arrays, no image; it holds {_listed(_images(item))}")
     array, axes, spacing, unit = _finest(item, scales, path, name)
     labels = item.get("labels")
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if isinstance(labels, zarr.Group):
         names = ", ".join(f"{path}:/{key}" for key in _images(labels))
         remarks = (f"{name} has label images beside it, which may be what you want: {names}",) if names else ()
     about = about_zarr(path) if item is root else None
-    return plain_raster(array, name, axes, cubic(*spacing, unit, "OME-Zarr scale", name), about=about, remarks=remarks)
+    return plain_raster(array, name, axes, cubic(spacing, unit, "OME-Zarr scale", name), about=about, remarks=remarks)
 
 
 def _multiscale(group: Any) -> dict[str, Any] | None:
@@ -130,7 +130,7 @@ def _finest(
     along = dict(zip(letters, scale.tolist(), strict=True))
     unit = units.get("x")
     steps = [
-        convert(along[one], units[one], unit) if unit and units.get(one) else along.get(one, 0.0) if not unit else 0.0
+        along.get(one, 0.0) if not unit else convert(along[one], known, unit) if (known := units.get(one)) else 0.0
         for one in "xyz"
     ]
     voxels = _load(array, path)

@@ -1,6 +1,7 @@
 """What every reader of a foreign format returns."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,13 @@ def plain_raster(
 
 
 def cubic(
-    across: float, down: float, depth: float, unit: str | None, source: str, name: str
+    spacing: Iterable[float], unit: str | None, source: str, name: str
 ) -> tuple[VoxelSize | None, float | None, tuple[str, ...]]:
-    """Voxel size, distance of slices where it differs, and remarks, from the spacings along x, y and z (0: not said).
+    """Voxel size, distance of slices where it differs, and remarks, from the spacings along x, y, z (0: not said).
 
     Spacings without a unit are reported and not kept, since a wrong unit makes every length wrong by a thousand.
     """
-    steps = map(abs, (across, down, depth))
+    steps = map(abs, spacing)
     across, down, depth = (value if math.isfinite(value) and value > 0 else 0.0 for value in steps)
     if not across:
         return None, None, ()

@@ -4,6 +4,7 @@ import math
 import re
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -12,9 +13,9 @@ from dsdcli.data.formats.raster import Raster, plain_raster
 from dsdcli.errors import DataError, UsageError
 
 ENDINGS = (".raw", ".dat", ".bin", ".vol", ".img", "")  # of files that often hold bare voxels
-ENDIANS = {"little": "<", "big": ">"}
+ENDIANS: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
 _SHAPE_IN_NAME = re.compile(r"(?<!\d)(\d{1,9})x(\d{1,9})(?:x(\d{1,9}))?(?!\d)", re.IGNORECASE | re.ASCII)
-_TYPES = {
+_TYPES: dict[str, type[np.number]] = {
     "bool": np.uint8,
     "uint8": np.uint8,
     "u8": np.uint8,
@@ -85,7 +86,7 @@ def read_raw(
     if named is None and voxels and left in (voxels, 2 * voxels):
         named = "uint8" if left == voxels else "uint16"
     itemsize = np.dtype(_TYPES[named]).itemsize if named else 1
-    if left != voxels * itemsize or not voxels:
+    if named is None or left != voxels * itemsize or not voxels:
         behind = f" after the first {offset}" if offset else ""
         raise DataError(
             f"{path} has {max(0, left)} bytes{behind}, but {sides(shape)} voxels of {named or 'uint8 or uint16'} need "

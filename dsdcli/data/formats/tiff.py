@@ -42,7 +42,7 @@ def read_tiff(path: Path) -> Raster:
             array, letters = series[0].asarray(), series[0].axes
             about = left_in_tiff(tif)
             size, unit, source = _sizes(tif)
-            voxel, depth, remarks = cubic(*(size.get(axis, 0.0) for axis in "XYZ"), unit, source, name)
+            voxel, depth, remarks = cubic((size.get(axis, 0.0) for axis in "XYZ"), unit, source, name)
             photometric = tif.pages.first.photometric
     except DataError:
         raise

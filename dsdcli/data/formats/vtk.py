@@ -17,11 +17,13 @@ def read_vtk(path: Path, inner: str | None) -> Raster:
     """
     try:
         array, found = read_apart("vtk", path, inner)
+        if array is None:
+            raise ReaderFault("its reader gave no voxels")
     except ReaderFault as error:
         raise DataError(f"cannot read {path}: damaged VTK file ({error})") from error
     about = parse_json(found["about"]) if found["about"] else None
     unit = about.get("voxel_unit") if isinstance(about, dict) else None
-    size = cubic(*found["spacing"], unit, "VTK spacing", str(path))
+    size = cubic(found["spacing"], unit, "VTK spacing", str(path))
     if about and inner is None:
         return plain_raster(
             array.reshape(about["shape"]), str(path), "TZYX"[4 - len(about["shape"]) :], size, about=about

@@ -21,7 +21,7 @@ def write_tif(path: Path, stack: np.ndarray, phases: Sequence[Phase], about: dic
     size, unit = about["voxel_size"], about["voxel_unit"]
     with atomic(path) as temporary:
         if labels.dtype.char in "BHh" and labels.nbytes < _IMAGEJ_BYTES:
-            metadata = {"axes": axes, "Info": json.dumps(about)}
+            metadata: dict[str, Any] = {"axes": axes, "Info": json.dumps(about)}
             metadata |= {"min": min(p.label for p in phases), "max": max(p.label for p in phases)}
             if size:
                 metadata |= {"spacing": size, "unit": unit}
