@@ -1,7 +1,6 @@
 """The dataset: crops are fair windows of the images, the file keeps everything, coarsening is a fair vote."""
 
 import itertools
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,19 +134,6 @@ def test_volumes_cannot_be_cut_from_images_and_nothing_from_an_empty_split():
         dataset.crops("heldout", 1, (2, 2), np.random.default_rng(0))
     with pytest.raises(UsageError, match="train, heldout"):
         dataset.crops("test", 1, (2, 2), np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("slice_axes", ["z", "zyx"])
-def test_drawing_a_batch_takes_little_time(slice_axes):
-    volume = np.random.default_rng(0).integers(0, 2, (256, 300, 300), dtype=np.uint8)
-    dataset, rng = make(LabelledImage(volume, "ZYX"), slice_axes=slice_axes, phases=2), np.random.default_rng(0)
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        dataset.crops("train", 32, (64, 64), rng, augment=True)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(10)) < 0.005
 
 
 def test_fractions_are_exact_and_by_split():
