@@ -80,7 +80,7 @@ def test_notebooks_run(name, tmp_path, monkeypatch):
             continue
         *body, last = ast.parse("".join(cell["source"])).body
         if not isinstance(last, ast.Expr):
-            body, last = [*body, last], ast.Expr(ast.Constant(None))
+            body, last = [*body, last], ast.parse("None").body[0]
         exec(compile(ast.Module(body, []), name, "exec"), names)
         value = eval(compile(ast.Expression(last.value), name, "eval"), names)
         if hasattr(value, "_repr_html_"):

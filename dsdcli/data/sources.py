@@ -290,11 +290,10 @@ def _flat(rasters: Sequence[Raster], slice_axes: str) -> list[str]:
     flat = next(((raster.depth, raster.voxel) for raster in rasters if raster.depth and raster.voxel), None)
     if flat is None or slice_axes == "t":
         return []
-    depth, voxel = flat
-    side = f"{voxel.value:g} {voxel.unit}"
+    (depth, voxel), side = flat, f"{flat[1].value:g} {flat[1].unit}"
+    apart = f"the slices lie {depth:g} {voxel.unit} apart, the pixels {side}"
     return [
-        f"the slices lie {depth:g} {voxel.unit} apart, the pixels {side}: dsd takes voxels as cubes of "
-        f"{side}, right for slices across z only; resample the volume for more"
+        f"{apart}: dsd takes voxels as cubes of {side}, right for slices across z only; resample the volume for more"
     ]
 
 

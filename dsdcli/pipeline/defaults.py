@@ -1,5 +1,6 @@
 """What a command takes when no path is given: the newest file of its kind. What was picked is said."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -76,3 +77,14 @@ def _newest(paths: Iterable[Path]) -> Path | None:
 def _age(path: Path) -> tuple[int, str]:
     """Sort key: time of the last change, then the name, so that ties are settled the same way everywhere."""
     return path.stat().st_mtime_ns, path.name
+
+
+def recorded_dataset(record: Path, note: Note) -> str | None:
+    """The dataset that an audit record names, None without a record that can be read."""
+    if not record.is_file():
+        return None
+    try:
+        return json.loads(record.read_text(encoding="utf-8")).get("dataset")
+    except (OSError, ValueError, AttributeError):
+        note(f"note: cannot read the audit record {record}")
+        return None

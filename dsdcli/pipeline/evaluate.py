@@ -1,6 +1,5 @@
 """Evaluation: samples beside the real images that the model never saw."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from dsdcli.evaluation.evaluate import evaluate as compare
 from dsdcli.evaluation.metrics import FAST, METRICS, VOLUME_ALL
 from dsdcli.evaluation.workers import Workers
 from dsdcli.files import require_folder
-from dsdcli.pipeline.defaults import newest_dataset, newest_samples
+from dsdcli.pipeline.defaults import newest_dataset, newest_samples, recorded_dataset
 from dsdcli.pipeline.inputs import differences, named_phases, open_real, read_stack, with_voxels_of
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.record import provenance
@@ -276,14 +275,7 @@ def _default_real(samples: Samples | np.ndarray | Path | str, note: Note) -> Pat
 def _recorded_dataset(samples: Samples | np.ndarray | Path | str, note: Note) -> str | None:
     if isinstance(samples, Samples):
         return (samples.audit or {}).get("dataset")
-    record = Path(samples).with_suffix(".json") if isinstance(samples, Path | str) else None
-    if record is None or not record.is_file():
-        return None
-    try:
-        return json.loads(record.read_text(encoding="utf-8")).get("dataset")
-    except (OSError, ValueError, AttributeError):
-        note(f"note: cannot read the audit record {record}")
-        return None
+    return recorded_dataset(Path(samples).with_suffix(".json"), note) if isinstance(samples, Path | str) else None
 
 
 def _read(

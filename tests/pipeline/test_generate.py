@@ -80,7 +80,7 @@ def test_a_stream_hands_out_samples_as_they_come_once(model):
 
 def test_a_request_that_cannot_be_met_is_a_value_error_in_the_words_of_python(model):
     for request, words in (
-        ({"size": (8,)}, r"`size=\(H, W\)`"),
+        ({"size": (8,)}, r"`size=\(H, W\) or \(D, H, W\)`"),
         ({"porosity": 0.2, "fractions": {"pore": 0.1}}, "`porosity` and `fractions`"),
         ({"like": "x", "porosity": 0.2}, "leave out `porosity`"),
         ({"indices": range(0, 6, 2)}, "one by one"),
