@@ -260,11 +260,8 @@ def _voxel(
     found = [raster.voxel for raster in rasters if raster.voxel]
     if given:
         if found and not _equal(given, found[0]):
-            said = found[0]
-            notes.append(
-                f"voxel size {given.value:g} {given.unit} as given, though {said.source} says "
-                f"{said.value:g} {said.unit}"
-            )
+            said = f"{found[0].source} says {found[0].value:g} {found[0].unit}"
+            notes.append(f"voxel size {given.value:g} {given.unit} as given, though {said}")
         return given, _flat(rasters, slice_axes)
     if not found:
         notes.append("the voxel size is unknown, so lengths will be in voxels; give it as `voxel_size='5.3um'`")
