@@ -84,5 +84,6 @@ def _show(done: "Evaluated") -> None:
     else:
         for line in table.plain(done.cells()):
             emit(line)
-    for line in [*table.novelty_lines(done.found), *done.permeabilities()]:
+    flows = table.permeability_lines(done.found, done.dataset.voxel_size, done.dataset.voxel_unit)
+    for line in [*table.novelty_lines(done.found), *flows]:
         say(line)

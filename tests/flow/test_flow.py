@@ -16,6 +16,7 @@ from dsdcli.evaluation.slices import cut_slices, needs_slices
 from dsdcli.flow.clusters import endless_clusters, through_clusters
 from dsdcli.flow.links import find_links
 from dsdcli.flow.permeability import in_millidarcy, in_um2, permeability
+from dsdcli.view.table import permeability_lines
 from tests.conftest import blobs
 
 
@@ -197,9 +198,13 @@ def test_volumes_beside_images_are_cut_in_three_orientations(tmp_path):
     assert np.array_equal(slices[0], volumes[0, 2])
     assert np.array_equal(slices[8], volumes[0, :, 2])
     assert np.array_equal(slices[23], volumes[1, :, :, 14])
-    found = evaluate(volumes, flat, metrics=("interface",), crops=24, match=False)
+    found = evaluate(volumes, flat, metrics=("interface", "permeability"), crops=24, match=False)
     assert "4 slices of each of 2 volumes" in found.remarks[0]
     assert "across z" in found.remarks[1]
+    rows = {row.subject: row.generated for row in found.rows if row.metric == "permeability"}
+    lines = permeability_lines(found, 2000.0, "nm")
+    assert f"generated {4 * rows['pore y']:.4g} um^2 = {4 * rows['pore y'] * 1013.25:.4g} mD" in lines[0]
+    assert permeability_lines(found, None, None) == []
     deep = replace(flat, train=(LabelledImage(images[0], "ZYX"),), heldout=(LabelledImage(images[1], "ZYX"),))
     assert not needs_slices(volumes, deep)
     assert (
