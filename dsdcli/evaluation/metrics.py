@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsdcli.evaluation.measures import correlation, curvature, lines, network, surfaces, thickness, transport
+from dsdcli.evaluation.measures.permeabilities import permeabilities
 from dsdcli.evaluation.statistics import Correlation, Kind, LinealPath, Number, Sizes
 from dsdcli.flow.clusters import through_clusters
-from dsdcli.flow.permeability import permeability
 
 Key = tuple[str, str]  # name of the metric, subject: a phase, a pair of phases, a phase and an axis
 Vectors = dict[Key, np.ndarray]
@@ -173,10 +173,9 @@ def _mean_curvature(image: np.ndarray, phases: Sequence[str], wanted: Collection
 
 def _permeability(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
     index, name = _flowing(phases)
-    flows = {
-        letter: permeability(image == index, axis, device=device) for axis, letter in enumerate(axis_names(image.ndim))
-    }
-    return {("permeability", f"{name} {letter}"): _number(flow.permeability) for letter, flow in flows.items()}
+    found = permeabilities(image == index, device)
+    letters = axis_names(image.ndim)
+    return {("permeability", f"{name} {axis}"): _number(k) for axis, k in zip(letters, found, strict=True)}
 
 
 def _network(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.phases import Phase
@@ -181,7 +182,10 @@ def test_permeability_is_in_all_for_volumes_and_on_demand_for_images():
     names, image = ("grain", "pore"), (blobs((9, 10, 11), [0.4], 1) > 0).astype(np.uint8)
     found = measure(image, names, ["permeability", "mean-curvature", "coordination"])
     expected = [permeability(image == 1, axis).permeability for axis in range(3)]
-    assert [found["permeability", f"pore {axis}"][0] for axis in "zyx"] == expected
+    assert [found["permeability", f"pore {axis}"][0] for axis in "zyx"] == pytest.approx(expected, rel=1e-5)
+    threads = torch.get_num_threads()
+    measure(image, names, ["permeability"])
+    assert torch.get_num_threads() == threads
     assert found["mean-curvature", "pore"][0] == pytest.approx(-found["mean-curvature", "grain"][0])
     assert set(measure(image[0], names, ["permeability"])) == {("permeability", "pore y"), ("permeability", "pore x")}
 
