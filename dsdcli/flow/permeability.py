@@ -63,7 +63,7 @@ def permeability(
         ends: "mirrored" for images cut from something larger: constant pressure at the two ends, no flow across the
             other sides; "periodic" for images that go on periodically.
         device: "cpu" or a CUDA device.
-        precision: "float32" or "float64"; they agree to 1e-4.
+        precision: "float32" or "float64"; they differ by less than the tolerance.
         magic: product of the two relaxation times, each less 1/2.
 
     Returns:

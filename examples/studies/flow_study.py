@@ -23,7 +23,7 @@ DRAG = {0.216: 7.442, 0.45: 28.1, 0.5236: 42.14}  # on spheres in a simple cubic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sides", type=int, nargs="+", default=[16, 24, 32, 48], help="of the cells with a sphere")
+    parser.add_argument("--sides", type=int, nargs="+", default=[16, 24, 32, 48, 64], help="of the cells with a sphere")
     parser.add_argument("--cube", type=int, default=64, help="side of the cubes that are timed")
     parser.add_argument("-n", type=int, default=4, help="how many of them")
     parser.add_argument("--seed", type=int, default=0)
@@ -55,19 +55,20 @@ def known_answers(sides: list[int]) -> None:
         slit = np.zeros((2, width + 2, 2), bool)
         slit[:, 1:-1] = True
         row(f"slit of {width}", slit, width**3 / 12 / (width + 2))
-    for width in (2, 4, 8, 16):
+    widths, found = (2, 4, 8, 16, 32), []
+    for width in widths:
         duct = np.zeros((2, width + 2, width + 2), bool)
         duct[:, 1:-1, 1:-1] = True
-        row(f"square duct of {width}", duct, 0.035144 * width**4 / (width + 2) ** 2)
+        found.append(row(f"square duct of {width}", duct, 0.0351443 * width**4 / (width + 2) ** 2))
+    errors = np.abs(np.array(found[1:]) - 1)
+    slopes = -np.polyfit(np.log(widths[1:]), np.log(errors), 1)[0]
+    print(f"| order of convergence, ducts from {widths[1]} | {' | '.join(f'{slope:.2f}' for slope in slopes)} |")
     for solid, drag in DRAG.items():
-        errors = []
         for side in sides:
             radius = side * (3 * solid / 4 / np.pi) ** (1 / 3)
-            octant = ((np.indices((side // 2,) * 3) + 0.5) ** 2).sum(0) > radius**2
-            found = row(f"spheres, solid {solid}, cell of {side}", octant, side**3 / (6 * np.pi * radius * drag))
-            errors.append(np.abs(np.array(found) - 1))
-        slopes = [np.polyfit(np.log(sides), np.log(error), 1)[0] for error in np.transpose(errors)]
-        print(f"| order of convergence | {' | '.join(f'{-slope:.2f}' for slope in slopes)} |", flush=True)
+            distance = ((np.indices((side // 2,) * 3) + 0.5) ** 2).sum(0)  # an octant: the mirrors make up the rest
+            octant = distance >= np.sort(distance, axis=None)[round(solid * distance.size)]  # of the sphere's volume
+            row(f"spheres, solid {solid}, cell of {side}", octant, side**3 / (6 * np.pi * radius * drag))
 
 
 def row(name: str, pores: np.ndarray, known: float) -> list[float]:

@@ -175,6 +175,6 @@ def test_every_variant_of_the_training_differs_from_the_recipe_in_something(monk
 def test_flow_study(study, rock):
     said = study("flow_study.py", "--sides", 8, 12, "--cube", 12, "-n", 1, "--real", rock.path)
     assert "| slit of 1 | 1.0000 | 1.5000 |" in said
-    assert said.count("| order of convergence |") == 3
+    assert re.search(r"^\| order of convergence, ducts from 4 \| (1\.[89]|2\.)", said, re.MULTILINE)
     assert len(re.findall(r"^\| 0 \| [zyx] \|", said, re.MULTILINE)) == 6
     assert "1 held-out cubes of" in said
