@@ -84,6 +84,5 @@ def _show(done: "Evaluated") -> None:
     else:
         for line in table.plain(done.cells()):
             emit(line)
-    flows = table.permeability_lines(done.found, done.dataset.voxel_size, done.dataset.voxel_unit)
-    for line in [*table.novelty_lines(done.found), *flows]:
+    for line in [*table.novelty_lines(done.found), *done.permeabilities()]:
         say(line)

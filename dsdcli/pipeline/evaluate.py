@@ -54,6 +54,10 @@ class Evaluated:
         axes, voxel, unit = len(self.found.size), self.dataset.voxel_size, self.dataset.voxel_unit
         return [table.cells(row, axes, voxel, unit) for row in self.found.rows]
 
+    def permeabilities(self) -> list[str]:
+        """Lines with the permeabilities in um^2 and mD; none where they, or the voxel size, are not known."""
+        return table.permeability_lines(self.found, self.dataset.voxel_size, self.dataset.voxel_unit)
+
     def report(self, path: Path | str) -> None:
         """Write a page with sheets, curves and the table.
 
@@ -64,7 +68,8 @@ class Evaluated:
         write_report(Path(path), self.found, self.samples, self.dataset, self.context)
 
     def __str__(self) -> str:
-        return "\n".join([table.summary(self.found), *table.plain(self.cells()), *table.novelty_lines(self.found)])
+        lines = [table.summary(self.found), *table.plain(self.cells()), *table.novelty_lines(self.found)]
+        return "\n".join([*lines, *self.permeabilities()])
 
     def _repr_html_(self) -> str:
         return comparison_table(self.found, self.dataset)
