@@ -55,7 +55,7 @@ class Job:
                 raise UsageError(
                     "a 2D model makes volumes by sweeps over planes; leave out `sampler`, `steps` and `eta`"
                 )
-            settings = PlaneSweeps()
+            settings, batch = PlaneSweeps(), 1  # all planes of one volume at a time
         elif len(size) != config.ndim:
             wanted = "(H, W) or (D, H, W)" if config.ndim == 2 else "(D, H, W)"
             raise UsageError(f"{loaded.path.name} is a {config.ndim}D model; give `size={wanted}`")

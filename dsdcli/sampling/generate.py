@@ -1,6 +1,6 @@
 """Whole-image generation: seeds and counts in, segmented images out, batch by batch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, scatter
 from dsdcli.sampling.blocks import InBlocks
-from dsdcli.sampling.rates import Freezing
+from dsdcli.sampling.rates import Freezing, Rates
 from dsdcli.sampling.sampler import Sampler
 
 # Where the walk back of whole images starts, relative to the largest dose of the training: waves of a crop's length are
@@ -91,17 +91,36 @@ def generate(
             walkers = state
             done += 1
             yield Progress(done, total)
-        occupied = walkers.occupancy(lattice, len(members), model.phases)
-        dose = torch.full((len(members),), sampler.dose_end, dtype=torch.float64, device=device)
-        probability = clean(occupied, dose, lattice)  # (B, K, *L)
-        ties = [torch.rand(p.shape, generator=g, device=device) for p, g in zip(probability, generators, strict=True)]
-        scores = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
-        held = occupied.cpu().numpy()
-        images = tuple(
-            (i, decode(scores[j], held[j], wanted[j], config.carried, lattice, around)) for j, i in enumerate(members)
-        )
+        images = settle(walkers, wanted, config.carried, clean, sampler.dose_end, lattice, generators, around)
         done += 1
-        yield Progress(done, total, images)
+        yield Progress(done, total, tuple(zip(members, images, strict=True)))
+
+
+def settle(
+    walkers: Particles,
+    totals: np.ndarray,
+    carried: Sequence[int],
+    clean: Rates,
+    dose: float,
+    lattice: Lattice,
+    generators: Sequence[torch.Generator],
+    around: np.ndarray | None = None,
+) -> list[Decoded]:
+    """Decode the particles that a walk ended with at ``dose``, one image for every row of ``totals``.
+
+    Args:
+        totals: int64 (n, R, K).
+        carried: the phase of each channel.
+        clean: probabilities of the clean image; one evaluation of the network.
+        generators: one per image.
+    """
+    occupied = walkers.occupancy(lattice, len(totals), len(carried))
+    doses = torch.full((len(totals),), dose, dtype=torch.float64, device=occupied.device)
+    probability = clean(occupied, doses, lattice)  # (B, K, *L)
+    ties = [torch.rand(p.shape, generator=g, device=p.device) for p, g in zip(probability, generators, strict=True)]
+    scores = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
+    held = occupied.cpu().numpy()
+    return [decode(*of_one, carried, lattice, around) for of_one in zip(scores, held, totals, strict=True)]
 
 
 def stack_of(states: Iterable[Progress]) -> np.ndarray:

@@ -10,11 +10,11 @@ import torch
 
 from dsdcli.errors import UsageError
 from dsdcli.network.model import UndoNet
-from dsdcli.process.image import Decoded, decode, one_hot, place
+from dsdcli.process.image import Decoded, one_hot, place
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import diffuse
 from dsdcli.sampling.blocks import InBlocks
-from dsdcli.sampling.generate import Progress, sample_seed
+from dsdcli.sampling.generate import Progress, sample_seed, settle
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 
@@ -91,15 +91,9 @@ def sweep(
                 walkers = state
                 done += 1
                 yield Progress(done, total)
-            occupied = walkers.occupancy(plane, n, model.phases)
-            scores = clean(occupied, torch.full_like(doses, sweeps.dose_end), plane).cpu().numpy()
-            held = occupied.cpu().numpy()
-            decoded = []
-            for k in range(n):
-                counts = np.bincount(planes[k].ravel(), minlength=phases)
-                decoded.append(decode(scores[k], held[k], counts[None], config.carried, plane))
-            for k in range(n):
-                planes[k] = decoded[k].image
+            counts = np.stack([np.bincount(image.ravel(), minlength=phases) for image in planes])[:, None]
+            decoded = settle(walkers, counts, config.carried, clean, sweeps.dose_end, plane, generators)
+            planes[:] = [one.image for one in decoded]
             done += 1
             if number < sweeps.sweeps - 1:
                 yield Progress(done, total)
