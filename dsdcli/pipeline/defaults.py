@@ -1,12 +1,11 @@
 """What a command takes when no path is given: the newest file of its kind. What was picked is said."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from dsdcli.data.samples import is_samples, read_audit
 from dsdcli.data.writers import EXTENSIONS
-from dsdcli.errors import UsageError
+from dsdcli.errors import DataError, UsageError
 from dsdcli.network.catalogue import CONFIG, WEIGHTS, find_model
 from dsdcli.pipeline.progress import Note
 
@@ -70,6 +69,15 @@ def free_name(first: str) -> Path:
     return path
 
 
+def recorded_dataset(record: Path, note: Note) -> str | None:
+    """The dataset that an audit record names, None without a record that can be read."""
+    try:
+        return (read_audit(record) or {}).get("dataset")
+    except DataError:
+        note(f"note: cannot read the audit record {record}")
+        return None
+
+
 def _newest(paths: Iterable[Path]) -> Path | None:
     return max((path for path in paths if path.is_file()), key=_age, default=None)
 
@@ -77,14 +85,3 @@ def _newest(paths: Iterable[Path]) -> Path | None:
 def _age(path: Path) -> tuple[int, str]:
     """Sort key: time of the last change, then the name, so that ties are settled the same way everywhere."""
     return path.stat().st_mtime_ns, path.name
-
-
-def recorded_dataset(record: Path, note: Note) -> str | None:
-    """The dataset that an audit record names, None without a record that can be read."""
-    if not record.is_file():
-        return None
-    try:
-        return json.loads(record.read_text(encoding="utf-8")).get("dataset")
-    except (OSError, ValueError, AttributeError):
-        note(f"note: cannot read the audit record {record}")
-        return None
