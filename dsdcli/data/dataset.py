@@ -17,6 +17,7 @@ from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.hdf5 import new_hdf5
 from dsdcli.data.phases import IGNORED, Phase, from_json, to_json
 from dsdcli.data.places import Places
+from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import parse_json
 
@@ -213,13 +214,13 @@ class Dataset:
         return [np.moveaxis(image.array, "zyx".index(axis), 0) for axis in self.slice_axes]
 
     def _no_room(self, split: str, size: tuple[int, ...], views: Sequence[np.ndarray]) -> str:
-        wanted = "x".join(map(str, size))
+        wanted = sides(size)
         if not views:
             if self.images(split):
                 fix = "use a size with two sides, or, if the images are slices of a volume, dsd ingest with `axes='z'`"
                 return f"crops of {wanted} need a volume, but {self.path} holds independent 2D images; {fix}"
             return f"{self.path} has no {split} images; run dsd ingest again with another `holdout`"
-        found = ", ".join(sorted({"x".join(map(str, view.shape[1:])) for view in views}))
+        found = ", ".join(sorted({sides(view.shape[1:]) for view in views}))
         without = "" if all(image.whole for image in self.images(split)) else " without a left-out voxel"
         return (
             f"crops of {wanted}{without} do not fit into the {split} images of {self.path} ({found}); use a smaller "

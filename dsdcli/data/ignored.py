@@ -8,6 +8,7 @@ import numpy as np
 from dsdcli.data.dataset import LabelledImage
 from dsdcli.data.formats import Raster, read_image
 from dsdcli.data.phases import IGNORED, count_labels, to_indices
+from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError
 
 _LARGE = 0.5  # share of an image from which a mask is suspected to be inverted
@@ -85,7 +86,7 @@ def leave_out(
         for number, image in enumerate(images):
             shape = image.array.shape
             if marked.shape not in (shape, shape[-2:]):
-                sizes = "x".join(map(str, marked.shape)), "x".join(map(str, shape))
+                sizes = sides(marked.shape), sides(shape)
                 raise DataError(f"the mask {file} is {sizes[0]}, the image {sizes[1]}; their slices must be equal")
             before = found[number]
             found[number] = np.broadcast_to(marked, shape).copy() if before is None else before | marked
@@ -120,13 +121,13 @@ def doubt_corners(labelled: Labelled) -> list[str]:
     found: set[int] = set()
     inside = voxels = 0
     for image in labelled.images:
-        sides = image.array.shape[-2:]
-        if min(sides) < _SMALLEST:
+        shape = image.array.shape[-2:]
+        if min(shape) < _SMALLEST:
             return []
-        grids = np.ogrid[tuple(slice(n) for n in sides)]
-        radii = [(grid - (n - 1) / 2) / (n / 2) for grid, n in zip(grids, sides, strict=True)]
+        grids = np.ogrid[tuple(slice(n) for n in shape)]
+        radii = [(grid - (n - 1) / 2) / (n / 2) for grid, n in zip(grids, shape, strict=True)]
         away = radii[0] ** 2 + radii[1] ** 2
-        slices = image.array.reshape(-1, *sides)
+        slices = image.array.reshape(-1, *shape)
         for at in np.unique(np.linspace(0, len(slices) - 1, _LOOKED_AT).astype(int)):
             found |= set(np.unique(slices[at][away > _BEYOND**2]).tolist())
             if len(found) > 1:

@@ -18,7 +18,7 @@ from dsdcli.data.formats.ome_zarr import about_zarr
 from dsdcli.data.formats.tiff import left_in_tiff
 from dsdcli.data.formats.vtk_image import says_ours
 from dsdcli.data.phases import MAX_LABELS, Phase, count_labels, from_json, to_indices, to_labels
-from dsdcli.data.voxel import UNITS_IN_METRES
+from dsdcli.data.voxel import UNITS_IN_METRES, sides
 from dsdcli.data.writers import WRITERS, check_samples_name
 from dsdcli.errors import DataError
 from dsdcli.files import parse_json
@@ -198,7 +198,7 @@ def _read(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         images = read_folder(path)
         shapes = {image.array.shape for image in images}
         if len(shapes) > 1:
-            sizes = ", ".join("x".join(map(str, shape)) for shape in sorted(shapes))
+            sizes = ", ".join(sides(shape) for shape in sorted(shapes))
             raise DataError(f"the images in {path} differ in size ({sizes}); samples must be of one size")
         return np.stack([image.array for image in images]), _sizes(images[0])
     image = read_image(str(path))

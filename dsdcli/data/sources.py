@@ -13,10 +13,9 @@ import numpy as np
 from dsdcli.data.dataset import LabelledImage
 from dsdcli.data.formats import Raster, identity, is_slices, natural_order, read_folder, read_image, split_inner
 from dsdcli.data.formats.labels import grey_of_colours
-from dsdcli.data.voxel import LARGEST, VoxelSize, convert, doubt_name
+from dsdcli.data.voxel import LARGEST, SAME, VoxelSize, convert, doubt_name, sides
 from dsdcli.errors import DataError, UsageError
 
-_SAME = 0.01  # relative difference of voxel sizes that counts as none
 _CHANNELS = (2, 3, 4)  # a last side as short as this, where the others are longer, is one of channels
 
 
@@ -170,16 +169,15 @@ def _without_channels(raster: Raster, source: str) -> Raster:
     Raises:
         DataError: its channels differ, so none of them can be taken.
     """
-    sides = raster.array.shape
-    if raster.axes is not None or len(sides) != 3 or sides[-1] not in _CHANNELS or min(sides[:-1]) <= max(_CHANNELS):
+    shape = raster.array.shape
+    if raster.axes is not None or len(shape) != 3 or shape[-1] not in _CHANNELS or min(shape[:-1]) <= max(_CHANNELS):
         return raster
-    text = "x".join(map(str, sides))
     try:
         array, remarks = grey_of_colours(raster.array, source)
     except DataError as error:
         raise DataError(
-            f"{source} is {text}: its last side looks like {sides[-1]} channels, not like a direction of a volume; "
-            "save the channel with the labels alone, or say `axes='z'` if it is a volume"
+            f"{source} is {sides(shape)}: its last side looks like {shape[-1]} channels, not like a direction of a "
+            "volume; save the channel with the labels alone, or say `axes='z'` if it is a volume"
         ) from error
     return replace(raster, array=array, axes="YX", remarks=raster.remarks + remarks)
 
@@ -228,7 +226,7 @@ def _stack_if_equal(rasters: list[Raster]) -> list[Raster]:
 def _volume(rasters: list[Raster], what: str) -> Raster:
     shapes = sorted({raster.array.shape for raster in rasters})
     if len(shapes) > 1:
-        sizes = ", ".join("x".join(map(str, shape)) for shape in shapes[:4])
+        sizes = ", ".join(sides(shape) for shape in shapes[:4])
         raise DataError(
             f"{what}: the images differ in size ({sizes}), so they are not slices of one volume; "
             "say `axes='t'` if they are independent images"
@@ -295,4 +293,4 @@ def _flat(rasters: Sequence[Raster], slice_axes: str) -> list[str]:
 
 
 def _equal(one: VoxelSize, other: VoxelSize) -> bool:
-    return abs(one.value - convert(other.value, other.unit, one.unit)) <= _SAME * one.value
+    return abs(one.value - convert(other.value, other.unit, one.unit)) <= SAME * one.value

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dsdcli.errors import UsageError
 
 UNITS_IN_METRES = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
+SAME = 0.01  # relative difference of sizes that counts as none
 FACTOR = 1.25  # between voxel sizes, up to which they count as much the same
 LARGEST = 2e-4  # metres; a longer "voxel" is rather the size of a plug or of the field of view
 _SPELLINGS = {

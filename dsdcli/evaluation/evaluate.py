@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError
 from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.compare import Ensemble, Row, alike, compare
@@ -196,7 +197,7 @@ def _independence(dataset: Dataset, size: tuple[int, ...], crops: int) -> list[s
     counts = {split: disjoint_boxes(dataset, split, size) for split in ("heldout", "train")}
     if len(size) < 3 or min(counts.values()) >= crops:
         return []
-    box = "x".join(map(str, size))
+    box = sides(size)
     return [
         f"the {crops} real crops of each part overlap: only {counts['heldout']} boxes of {box} lie side by side in the "
         f"held-out part and {counts['train']} in the training part. Intervals and p take them for independent, and are "

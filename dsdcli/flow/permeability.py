@@ -1,7 +1,7 @@
 """Permeability from Stokes flow through the pores of a segmented image, by a lattice Boltzmann method.
 
-Two relaxation times, half-way bounce-back at the walls, and only pore sites are kept (docs/evaluate.md). The steady
-state of the method is a linear system, which is solved as such instead of stepping towards it in time.
+Two relaxation times, half-way bounce-back at the walls, and only pore sites are kept (docs/guide/evaluate.md). The
+steady state of the method is a linear system, which is solved as such instead of stepping towards it in time.
 """
 
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""The network: a U-Net for any dimension, its undo-count head, its configuration and its files."""
+"""The network for any dimension, its two heads, its configuration and its files."""

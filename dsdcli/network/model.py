@@ -33,7 +33,7 @@ class Prediction(NamedTuple):
 
 class UndoNet(nn.Module):
     """Predicts the phase of every site of the clean image, and undo counts h_v(x, c) = s R_v exp(f / sqrt(1 + 2 s)):
-    R follows from that image (`dsdcli.process.origins`), f is the U-Net's correction (method.md, section 5).
+    R follows from that image (`dsdcli.process.origins`), f is the network's correction (method.md, section 5).
 
     The network sees the counts of the carried phases, a mask channel: 1 on the sites where particles may walk, -1
     where they are frozen, and, where voxels of the clean image are known, what they are; the zero padding of its
@@ -93,7 +93,7 @@ class UndoNet(nn.Module):
         return log_undo_ratio(clean, counts, dose, lattice)
 
     def damping(self, dose: torch.Tensor) -> torch.Tensor:
-        """Keeps an error of the U-Net from becoming a large drift at large doses."""
+        """Keeps an error of f from becoming a large drift at large doses."""
         return 1 / torch.sqrt(1 + 2 * dose)
 
     def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:

@@ -14,11 +14,10 @@ from dsdcli.data.phases import Phase, choose_phases, doubt_polarity, in_words, r
 from dsdcli.data.samples import Samples, read_samples
 from dsdcli.data.sources import gather
 from dsdcli.data.split import split
-from dsdcli.data.voxel import differ, length_ratio, sides
+from dsdcli.data.voxel import SAME, differ, length_ratio, sides
 from dsdcli.errors import DataError, DsdError, UsageError
 
 _NAMED = "`phases={'NAME': LABEL}`"
-_SAME = 0.01  # relative difference of voxel sizes that counts as none
 
 
 def open_real(
@@ -125,7 +124,7 @@ def differences(samples: Samples, dataset: Dataset) -> tuple[list[str], list[str
         )
     sizes = samples.voxel_size, samples.voxel_unit, dataset.voxel_size, dataset.voxel_unit
     ratio = length_ratio(*sizes)
-    if ratio is not None and abs(ratio - 1) > _SAME:
+    if ratio is not None and abs(ratio - 1) > SAME:
         text = (
             f"the voxels of the samples are {sizes[0]:g} {sizes[1]}, those of {dataset.path} {sizes[2]:g} {sizes[3]}: "
             "crops of as many voxels are compared, in the units of the latter"
@@ -149,7 +148,7 @@ def with_voxels_of(samples: Samples, dataset: Dataset) -> tuple[Dataset, str]:
     if ratio is None or dataset.voxel_size is None:
         raise UsageError("`resample=True` needs the voxel sizes of both, and one is unknown; dsd info shows them")
     sizes = f"{dataset.voxel_size:g} {dataset.voxel_unit}", f"{samples.voxel_size:g} {samples.voxel_unit}"
-    if ratio < 1 - _SAME:
+    if ratio < 1 - SAME:
         raise UsageError(
             f"`resample=True` cannot make the real images ({sizes[0]}) as fine as the samples ({sizes[1]}); "
             "coarsen the samples instead"

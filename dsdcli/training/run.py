@@ -35,7 +35,7 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
     """The model that ``settings`` ask for on ``dataset``.
 
     All phases are carried, but of two the one of smaller volume: a complement is treated worse where others meet
-    (specks, see docs/guide/training.md), and two phases cannot meet elsewhere.
+    (specks: method.md, section 1), and two phases cannot meet elsewhere.
 
     Raises:
         DataError: the training images hold a single phase.

@@ -18,6 +18,7 @@ import numpy as np
 
 from dsdcli.data.downsample import majority
 from dsdcli.data.phases import Phase
+from dsdcli.data.voxel import sides
 from dsdcli.files import atomic
 from dsdcli.view import cutaway
 from dsdcli.view.sheet import background, colours
@@ -120,7 +121,7 @@ def coarsening(shape: Sequence[int]) -> int:
 
 
 def _size(shape: Sequence[int], voxel_size: float | None, voxel_unit: str | None) -> str:
-    return "x".join(map(str, shape)) + (f" voxels of {voxel_size:g} {voxel_unit}" if voxel_size else " voxels")
+    return sides(shape) + (f" voxels of {voxel_size:g} {voxel_unit}" if voxel_size else " voxels")
 
 
 def _part(name: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dsdcli.data.voxel import convert
+from dsdcli.data.voxel import convert, sides
 from dsdcli.evaluation.compare import Row
 from dsdcli.evaluation.metrics import METRICS
 from dsdcli.flow.permeability import in_millidarcy, in_um2
@@ -92,7 +92,7 @@ def print_rich(rows: Sequence[Sequence[str]]) -> None:
 
 def summary(found: "Evaluation") -> str:
     """What was compared with what, in one line."""
-    size = "x".join(map(str, found.size))
+    size = sides(found.size)
     text = f"{found.samples} samples of {size} against {found.real_crops} crops of the held-out part"
     if found.residual_heldout is not None:
         likeness = "the most similar volume fractions there are" if found.warnings else "like volume fractions"

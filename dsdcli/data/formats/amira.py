@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.formats.limits import check_claim, sides
+from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.formats.raster import Raster, cubic, plain_raster
-from dsdcli.data.voxel import unit_name
+from dsdcli.data.voxel import sides, unit_name
 from dsdcli.errors import DataError, UsageError
 
 HEADS = (b"# AmiraMesh", b"# Avizo")

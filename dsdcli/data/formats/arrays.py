@@ -7,8 +7,9 @@ from typing import IO
 import numpy as np
 
 from dsdcli.data.formats.labels import without_idle_axes
-from dsdcli.data.formats.limits import check_claim, sides
+from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.formats.raster import AXES_OF, Raster, plain_raster
+from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError
 
 

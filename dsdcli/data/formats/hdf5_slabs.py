@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 
 from dsdcli.data.formats.deadline import Slabs, more_time
-from dsdcli.data.formats.limits import check_claim, sides
+from dsdcli.data.formats.limits import check_claim
+from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError
 
 _AT_ONCE = 2**23  # bytes of a slab, or one chunk if that is more

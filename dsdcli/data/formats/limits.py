@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from dsdcli.data.voxel import sides
 from dsdcli.device import free_ram
 from dsdcli.errors import DataError
 
@@ -35,11 +36,6 @@ def check_claim(shape: Sequence[int], itemsize: int, name: str, stored: int | No
             f"{name} holds {sides(shape)} voxels, which need {in_words(wanted)} of memory; "
             f"{in_words(free_ram())} are free: crop or coarsen it first"
         )
-
-
-def sides(shape: Sequence[int]) -> str:
-    """``10x12x14``."""
-    return "x".join(map(str, shape))
 
 
 def in_words(size: int) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dsdcli.data.formats.limits import check_claim, sides
+from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.formats.medical import extra
 from dsdcli.data.formats.raster import Raster, cubic, plain_raster
-from dsdcli.data.voxel import convert, unit_name
+from dsdcli.data.voxel import convert, sides, unit_name
 from dsdcli.errors import DataError, UsageError
 
 OURS = "dsd"  # the attribute that holds what `write_samples` leaves

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from dsdcli.data.formats.labels import as_labels, without_idle_axes
-from dsdcli.data.voxel import VoxelSize
+from dsdcli.data.voxel import SAME, VoxelSize
 from dsdcli.errors import DataError
 
 AXES_OF = {2: "YX", 3: None, 4: "TZYX"}  # of an array that says nothing of its axes
-_SAME = 0.01  # relative difference of sizes that counts as none
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +81,7 @@ def cubic(
             f"{name} gives voxels of {across:g} without a unit, so no voxel size is kept; give it as "
             f"`voxel_size='{across:g}um'` (or mm, nm)",
         )  # fmt: skip
-    if down and abs(across - down) > _SAME * across:
+    if down and abs(across - down) > SAME * across:
         return None, None, (f"{name} has pixels of {across:g} x {down:g} {unit}: not square, so no voxel size is kept",)
-    differs = depth and abs(across - depth) > _SAME * across
+    differs = depth and abs(across - depth) > SAME * across
     return VoxelSize(across, unit, source), depth if differs else None, ()

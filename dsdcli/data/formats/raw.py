@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from dsdcli.data.formats.limits import check_claim, in_words, sides
+from dsdcli.data.formats.limits import check_claim, in_words
 from dsdcli.data.formats.raster import Raster, plain_raster
+from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError
 
 ENDINGS = (".raw", ".dat", ".bin", ".vol", ".img", "")  # of files that often hold bare voxels

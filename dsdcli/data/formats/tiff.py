@@ -15,7 +15,7 @@ import tifffile
 from dsdcli.data.formats.labels import as_labels, grey_of_colours
 from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.formats.raster import Raster, cubic
-from dsdcli.data.voxel import convert, unit_name
+from dsdcli.data.voxel import convert, sides, unit_name
 from dsdcli.errors import DataError
 from dsdcli.files import parse_json
 
@@ -36,7 +36,7 @@ def read_tiff(path: Path) -> Raster:
         with _complaints() as complaints, tifffile.TiffFile(path) as tif:
             series = tif.series
             if len(series) > 1:
-                sizes = ", ".join("x".join(map(str, one.shape)) for one in series[:6])
+                sizes = ", ".join(sides(one.shape) for one in series[:6])
                 raise DataError(f"{name} holds {len(series)} images of different kinds ({sizes}); save one per file")
             others = _check(tif, series[0], name)
             array, letters = series[0].asarray(), series[0].axes
