@@ -95,6 +95,11 @@ class Trainer:
         Raises:
             UsageError: the two differ in architecture, dimension or number of phases.
         """
+        if model.config.architecture.kind != self.model.config.architecture.kind:
+            raise UsageError(
+                "the model to start from is of format 2, which still generates but is not trained on; start from one "
+                "that this version has trained, or from random weights"
+            )
         for network in (self.model, self.average):
             try:
                 network.load_state_dict(model.state_dict())

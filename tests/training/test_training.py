@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from dsdcli.errors import DataError, DsdError, UsageError
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.config import PRESETS, Architecture
+from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.train import draw_sheet
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import Run, make_config
@@ -121,6 +123,23 @@ def test_failed_checkpoint_keeps_the_old_one(rock, tmp_path, monkeypatch):
         trainer.save(tmp_path)
     assert (tmp_path / "state.safetensors").read_bytes() == good
     assert [p.name for p in tmp_path.glob("*state*")] == ["state.safetensors"]
+
+
+def test_a_run_starts_from_the_weights_of_another(rock):
+    other = make_trainer(rock)
+    take(other, steps=2)
+    run = make_trainer(rock, seed=9)
+    run.start_from(other.average)
+    for network in (run.model, run.average):
+        for mine, theirs in zip(network.parameters(), other.average.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+
+
+def test_a_model_of_format_2_is_not_trained_on(rock):
+    trainer = make_trainer(rock)
+    config = replace(trainer.model.config, architecture=Architecture((8, 16), blocks=1, kind="moments"))
+    with pytest.raises(UsageError, match="format 2"):
+        trainer.start_from(UndoNet(config))
 
 
 def test_learning_rate_rises_then_falls(rock):
