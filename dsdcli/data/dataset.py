@@ -78,9 +78,7 @@ class Dataset:
         if not path.is_file():
             raise UsageError(f"there is no dataset {path}; make one with: dsd ingest IMAGE")
         try:
-            about_hdf5(
-                path
-            )  # in a process that may be given up, since a damaged file can keep the library busy for ever
+            about_hdf5(path)  # in a process that may be given up: a damaged file can keep the library busy for ever
             with h5py.File(path, "r", locking=False) as file:
                 return _read(path, file)
         except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError) as error:

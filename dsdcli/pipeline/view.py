@@ -64,9 +64,9 @@ def _output(source: str, out: Path | None) -> Path:
         stem = file.name if file.is_dir() else file.stem.removesuffix(".dsd").removesuffix(".ome")
         out = file.with_name(f"{stem}.html")
     elif out.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"-o {out}: the page is an HTML file; let its name end in .html")
+        raise UsageError(f"`out={out}`: the page is an HTML file; let its name end in .html")
     if out.exists() and not is_page(out):
-        raise UsageError(f"{out} exists and is not a page of dsd view; choose another name with -o")
+        raise UsageError(f"{out} exists and is not a page of dsd view; choose another name with `out`")
     require_folder(out)
     return out
 
