@@ -7,7 +7,17 @@ import typer
 
 from dsdcli.cli.console import emit_written, progress, say, set_quiet
 from dsdcli.cli.options import AsJson, Device, Model, Quiet, Seed
-from dsdcli.cli.parse import parse_batch, parse_pairs, parse_size
+from dsdcli.cli.parse import (
+    parse_batch,
+    parse_core,
+    parse_extend,
+    parse_files,
+    parse_pairs,
+    parse_phase,
+    parse_profile,
+    parse_size,
+    parse_slice,
+)
 from dsdcli.data.voxel import sides
 
 
@@ -20,6 +30,15 @@ def generate(
     number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="Number of samples.")] = 16,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the samples in voxels, DxHxW in 3D; for a 2D model too, which then makes volumes plane by plane. Default: that of the training crops.", show_default=False)] = None,
     boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the samples: noflux, or periodic (opposite sides fit together). Default: as trained.", show_default=False)] = None,
+    profile: Annotated[list[str] | None, typer.Option(metavar="NAME=AXIS:V..V", help="Volume fraction of a phase along an axis, such as pore=z:0.15..0.25; or V,V,V of equal slabs, or a CSV file; repeatable.", show_default=False)] = None,
+    field: Annotated[list[str] | None, typer.Option(metavar="NAME=FILE", help="Map of volume fractions of a phase, as fine as the voxels or coarser; repeatable.", show_default=False)] = None,
+    exact_in: Annotated[int | None, typer.Option(metavar="B", min=1, help="Side of the cells in which the counts are exactly those that the fields imply, or with --like those of the real crop. Default: the cells of the map, 8 voxels wide at least.", show_default=False)] = None,
+    known: Annotated[Path | None, typer.Option(metavar="FILE", help="Segmented image that every sample keeps voxel by voxel, but for those with the label --unknown.", show_default=False)] = None,
+    unknown: Annotated[int | None, typer.Option(metavar="LABEL", help="Label of the voxels of --known that are not known.", show_default=False)] = None,
+    known_slice: Annotated[list[str] | None, typer.Option(metavar="AXIS:N:FILE", help="Plane of a volume that is known, such as z:12:slice.tif; repeatable.", show_default=False)] = None,
+    known_core: Annotated[list[str] | None, typer.Option(metavar="Y,X:R:FILE", help="Column along z (in 2D a disc) that is known: centre, radius, image of it; repeatable.", show_default=False)] = None,
+    extend: Annotated[list[str] | None, typer.Option(metavar="AXIS=N", help="Go on beyond the border of --known: z=+64 behind it, z=-64 before it, z=64 on both sides; repeatable.", show_default=False)] = None,
+    phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Label of a phase in what is known, where it is not that of the model; repeatable.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes. Default: 31.", show_default=False)] = None,
     eta: Annotated[float | None, typer.Option(metavar="X", min=0, help="Share of back-and-forth hops kept: 0 net flux, 1 the full process. Default: 0.", show_default=False)] = None,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="trapezoidal: long leaps. cfl: the published tau-leaping, one hop per particle and step at most; thousands of evaluations, only a yardstick.")] = "trapezoidal",
@@ -54,6 +73,15 @@ def generate(
         like=like,
         size=shape,
         boundary=boundary,
+        profile=dict(map(parse_profile, profile or [])),
+        field=parse_files("--field", field or []),
+        exact_in=exact_in,
+        known=known,
+        unknown=unknown,
+        known_slices=[parse_slice(text) for text in known_slice or []],
+        known_cores=[parse_core(text) for text in known_core or []],
+        extend=parse_extend(extend or []),
+        phases=[parse_phase(text) for text in phase or []],
         sampler=sampler,
         steps=steps,
         eta=eta,

@@ -107,3 +107,83 @@ def parse_disk(text: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"cannot read --disk '{text}'; write Y,X,RADIUS in voxels, like 30,40,12") from None
+
+
+def parse_profile(text: str) -> tuple[str, tuple[str, list[float] | str]]:
+    """``pore=z:0.15..0.25``, ``pore=z:0.1,0.2,0.3`` or ``pore=z:profile.csv`` -> (name, (axis, values or file)).
+
+    Raises:
+        UsageError: anything else.
+    """
+    name, _, rest = text.partition("=")
+    axis, _, values = rest.partition(":")
+    if not name or not axis or not values:
+        raise UsageError(f"cannot read --profile '{text}'; write NAME=AXIS:FIRST..LAST, like pore=z:0.15..0.25")
+    numbers = values.split("..") if values.count("..") == 1 else values.split(",")
+    try:
+        return name, (axis, [float(number) for number in numbers])
+    except ValueError:
+        return name, (axis, values)
+
+
+def parse_files(option: str, texts: list[str]) -> dict[str, str]:
+    """``NAME=FILE`` strings -> {name: file}.
+
+    Raises:
+        UsageError: not of that form, or a name twice.
+    """
+    files: dict[str, str] = {}
+    for text in texts:
+        name, _, file = text.partition("=")
+        if not name or not file:
+            raise UsageError(f"cannot read {option} '{text}'; write NAME=FILE")
+        if name in files:
+            raise UsageError(f"{option} names '{name}' twice")
+        files[name] = file
+    return files
+
+
+def parse_slice(text: str) -> tuple[str, str]:
+    """``z:12:slice.tif`` -> ("z:12", "slice.tif").
+
+    Raises:
+        UsageError: anything else.
+    """
+    match = re.fullmatch(r"([a-zA-Z]:[0-9]+):(.+)", text, re.DOTALL)
+    if not match:
+        raise UsageError(f"cannot read --known-slice '{text}'; write AXIS:NUMBER:FILE, like z:12:slice.tif")
+    return match[1].lower(), match[2]
+
+
+def parse_core(text: str) -> tuple[list[float], float, str]:
+    """``30,40:8:core.tif`` -> ([30.0, 40.0], 8.0, "core.tif").
+
+    Raises:
+        UsageError: anything else.
+    """
+    centre, _, rest = text.partition(":")
+    radius, _, file = rest.partition(":")
+    try:
+        y, x = (float(part) for part in centre.split(","))
+        if not file:
+            raise ValueError
+        return [y, x], float(radius), file
+    except ValueError:
+        raise UsageError(f"cannot read --known-core '{text}'; write Y,X:RADIUS:FILE, like 30,40:8:core.tif") from None
+
+
+def parse_extend(texts: list[str]) -> dict[str, tuple[int, int]]:
+    """``z=+64``, ``z=-64`` or ``z=64`` -> {"z": (before, behind)}; what is said of one axis adds up.
+
+    Raises:
+        UsageError: anything else.
+    """
+    beyond: dict[str, tuple[int, int]] = {}
+    for text in texts:
+        match = re.fullmatch(r"([a-zA-Z])=([+-]?)([0-9]+)", text)
+        if not match:
+            raise UsageError(f"cannot read --extend '{text}'; write AXIS=+N behind the image, AXIS=-N before it")
+        before, behind = beyond.get(match[1].lower(), (0, 0))
+        sign, number = match[2], int(match[3])
+        beyond[match[1].lower()] = (before + (sign != "+") * number, behind + (sign != "-") * number)
+    return beyond

@@ -1,6 +1,7 @@
 """The network: a guess of the clean image, and the undo counts that follow from it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
 from dsdcli.network.unet import UNet
+from dsdcli.process.cells import Cells
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
 
@@ -29,6 +31,37 @@ class Prediction(NamedTuple):
 
     log_ratio: torch.Tensor
     logits: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What is given of the clean images of a batch, beside the counts of all their voxels.
+
+    Attributes:
+        known: True for the phase that a voxel is known to have, bool (B, K, *L); None where nothing is known.
+        cells: boxes whose own counts are given; None for none.
+        totals: voxels of each phase in each cell (B, R, K).
+    """
+
+    known: torch.Tensor | None = None
+    cells: Cells | None = None
+    totals: torch.Tensor | None = None
+
+    def take(self, which: Sequence[int]) -> "Given":
+        """Of these images of the batch."""
+        known, totals = (None if part is None else part[list(which)] for part in (self.known, self.totals))
+        return Given(known, self.cells, totals)
+
+    def impose(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K, *L) of the clean image that agree with what is given."""
+        if self.cells is not None and self.totals is not None:
+            logits = self.cells.meet(logits, self.totals)
+        if self.known is not None:
+            logits = torch.where(self.known.any(1, keepdim=True), CERTAIN * self.known.float(), logits)
+        return logits
+
+
+NOTHING = Given()
 
 
 class UndoNet(nn.Module):
@@ -59,19 +92,19 @@ class UndoNet(nn.Module):
         counts: torch.Tensor,
         dose: torch.Tensor,
         domains: Sequence[tuple[int, Lattice]],
-        known: torch.Tensor | None = None,
+        given: Given = NOTHING,
     ) -> Prediction:
         """Predictions for counts (B, C, *L), those of frozen particles included, at doses (B,).
 
         Args:
             domains: how many of the images, one after another, are on which lattice or in which hole.
-            known: True for the phase that a voxel of the clean image is known to have, bool (B, K, *L).
+            given: of the clean images. Known voxels are an input of the network; the totals of cells shift its guess.
         """
         walkable = where_walkable(domains, counts.device)
         inside = walkable[:, None].float()  # (B, 1, *L)
         mean = (counts * inside).flatten(2).sum(2) / inside.flatten(2).sum(2)  # (B, C)
         fields = [counts - mean[(..., *(None,) * self.config.ndim)], 2 * inside - 1]
-        field = torch.cat(fields if known is None else [*fields, known.float()], dim=1)
+        field = torch.cat(fields if given.known is None else [*fields, given.known.float()], dim=1)
         condition = torch.cat([self._dose_features(dose), mean], dim=1)
         periodic = domains[0][1].boundary == "periodic"
         padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
@@ -79,8 +112,7 @@ class UndoNet(nn.Module):
         rates, logits = out.split([out.shape[1] - len(self.config.phases), len(self.config.phases)], dim=1)
         rates = rates.unflatten(1, (self.phases, 2 * self.config.ndim))
         with torch.autocast(counts.device.type, enabled=False):
-            if known is not None:
-                logits = torch.where(known.any(1, keepdim=True), CERTAIN * known.float(), logits)
+            logits = given.impose(logits)
             clean = logits.softmax(1)[:, list(self.config.carried)]
             sizes = [number for number, _ in domains]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
@@ -96,17 +128,17 @@ class UndoNet(nn.Module):
         """Keeps an error of f from becoming a large drift at large doses."""
         return 1 / torch.sqrt(1 + 2 * dose)
 
-    def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given = NOTHING) -> torch.Tensor:
         """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.trapezoidal`."""
-        log_ratio = self._on(counts, dose, lattice).log_ratio
+        log_ratio = self._on(counts, dose, lattice, given).log_ratio
         return per_image(dose, log_ratio) * torch.exp(log_ratio) * lattice.open_bonds(counts.device)
 
-    def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given = NOTHING) -> torch.Tensor:
         """Probability of every phase at every site of the clean image, float64 (B, K, *L)."""
-        return self._on(counts, dose, lattice).logits.double().softmax(1)
+        return self._on(counts, dose, lattice, given).logits.double().softmax(1)
 
-    def _on(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> Prediction:
-        return self(counts, dose, [(len(counts), lattice)])
+    def _on(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given) -> Prediction:
+        return self(counts, dose, [(len(counts), lattice)], given)
 
     def _dose_features(self, dose: torch.Tensor) -> torch.Tensor:
         """Smooth features (B, 8) of log s."""

@@ -1,13 +1,16 @@
 """Generation: from a request to samples with exact counts, as they come or all at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import UsageError
-from dsdcli.pipeline.job import Job, choose_sampler, make_totals, merge_porosity
+from dsdcli.pipeline.fields import Map, Profile
+from dsdcli.pipeline.job import Job, choose_sampler, merge_porosity
+from dsdcli.pipeline.known import Core, Source, known_size, read_known
 from dsdcli.pipeline.model import LoadedModel
+from dsdcli.pipeline.order import make_order
 from dsdcli.pipeline.output import Samples
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.stream import Stream
@@ -25,6 +28,15 @@ def stream(
     like: Dataset | Path | str | None = None,
     size: tuple[int, ...] | None = None,
     boundary: str | None = None,
+    profile: Mapping[str, Profile] | None = None,
+    field: Mapping[str, Map] | None = None,
+    exact_in: int | None = None,
+    known: Source | None = None,
+    unknown: int | None = None,
+    known_slices: Sequence[tuple[str, Source]] = (),
+    known_cores: Sequence[Core] = (),
+    extend: Mapping[str, tuple[int, int]] | None = None,
+    phases: Mapping[str, int] | Sequence[tuple[str, int]] = (),
     sampler: str | Sampler = "trapezoidal",
     steps: int | None = None,
     eta: float | None = None,
@@ -47,6 +59,16 @@ def stream(
         size: sides in voxels; by default those of the training crops. Three sides for a 2D model: volumes of planes
             like its images in three orientations, which takes the material to be alike in all directions.
         boundary: "noflux" or "periodic"; by default as trained.
+        profile: by phase, an axis ("z", "y", "x") and volume fractions along it: of the first and the last voxel, of
+            equal slabs, or a CSV file; see `dsdcli.pipeline.fields.read_profile`.
+        field: by phase, a map of volume fractions, as fine as the voxels or coarser: a file or an array.
+        exact_in: side of the cells in which the voxels of every phase are exactly those that the fields imply, or, with
+            ``like``, those of the real crop; by default the cells of the map, where they are 8 voxels wide or more.
+        known: a file or array of labels that every sample keeps, voxel by voxel, but where it has ``unknown``.
+        known_slices: planes that are known, such as ("z:12", file).
+        known_cores: discs or columns that are known: centre (y, x), radius and image.
+        extend: voxels by which the samples reach beyond ``known``, before and behind it, by axis.
+        phases: label of a phase of the model in what is known; by default those of the model.
         sampler: name of a registered sampler, or a sampler.
         steps, eta: settings of the sampler, where it is given by name.
         batch: samples computed at a time, which changes memory and speed, not the samples.
@@ -61,21 +83,28 @@ def stream(
     """
     wanted = merge_porosity(porosity, fractions)
     counts = dict(counts or {})
-    if like and (wanted or counts):
-        raise UsageError("`like` draws the counts from real crops; leave out `porosity`, `fractions` and `counts`")
-    job = Job.of(model, size, boundary, choose_sampler(sampler, steps=steps, eta=eta), seed, batch)
+    config, named = model.config, list(phases.items()) if isinstance(phases, Mapping) else phases
+    chosen = choose_sampler(sampler, steps=steps, eta=eta)
+    ndim = len(size) if size else config.ndim
+    size = size or known_size(known, extend or {}, config.phases, ndim, named, unknown)
+    job = Job.of(model, size, boundary, chosen, seed, batch)
+    told = read_known(job.lattice.shape, config.phases, known, unknown, known_slices, known_cores, extend, named)
+    if told and config.architecture.kind != "local":
+        raise UsageError(f"{model.path.name} is of format 2, which cannot be told of known voxels; train a new model")
+    for line in told.notes if told else ():
+        note(f"note: {line}")
     indices = range(n) if indices is None else indices
     if indices.step != 1 or indices.start < 0 or not len(indices):
         raise UsageError(f"`indices={indices}` must count one by one, from 0 on or later")
-    totals = make_totals(job, indices.stop, wanted, counts, like)[indices.start :]
+    order = make_order(job, indices.stop, wanted, counts, like, told, profile, field, exact_in).part(indices.start)
     if isinstance(job.settings, PlaneSweeps):
         note(
             f"WARNING: {model.path.name} has seen 2D images only. The volume is made of planes like them in three "
             "orientations: this assumes that the material is alike in all directions"
         )
-    if not (wanted or counts or like):
+    if not (wanted or counts or like or profile or field):
         note("no phase requested: taking the volume fractions of the training images (see `porosity`, `fractions`)")
-    return Stream(job, totals, indices, progress)
+    return Stream(job, order, indices, progress)
 
 
 def generate(model: LoadedModel, n: int = 16, **request: Any) -> Samples:

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsdcli.data.dataset import Dataset
 from dsdcli.device import free_memory
 from dsdcli.errors import UsageError
 from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.model import LoadedModel
 from dsdcli.process.lattice import Lattice, as_boundary
 from dsdcli.sampling.blocks import fitting_batch
-from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.registry import make_sampler
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.sweeps import PlaneSweeps
@@ -117,24 +115,3 @@ def merge_porosity(porosity: float | None, fractions: Mapping[str, float] | None
 def pick_seed(seed: int | None) -> int:
     """The seed that was given, or a new one."""
     return seed if seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
-
-
-def make_totals(
-    job: Job, number: int, fractions: Mapping[str, float], counts: Mapping[str, int], like: Dataset | Path | str | None
-) -> np.ndarray:
-    """Voxels of every phase for each sample, int64 (n, K): the same for all, or those of random real crops.
-
-    Raises:
-        UsageError: a request that cannot be met, or a dataset with other phases than the model's.
-        DataError: the dataset is unreadable or smaller than the samples.
-    """
-    config, lattice = job.model.config, job.lattice
-    if like is None:
-        return np.tile(resolve_counts(config.phases, lattice.sites, fractions, counts, config.fractions), (number, 1))
-    dataset = like if isinstance(like, Dataset) else Dataset.open(like)
-    names = [phase.name for phase in dataset.phases]
-    if sorted(names) != sorted(phase.name for phase in config.phases):
-        known = ", ".join(phase.name for phase in config.phases)
-        raise UsageError(f"`like`: {dataset.path} has the phases {', '.join(names)}, the model {known}")
-    crops = dataset.crops("train", number, lattice.shape, np.random.default_rng(job.seed)).reshape(number, -1)
-    return np.stack([(crops == names.index(phase.name)).sum(1) for phase in config.phases], axis=1)

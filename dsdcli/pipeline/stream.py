@@ -14,6 +14,7 @@ from dsdcli.data.writers.sink import appends, open_sink
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.audit import audit_record, decoding_record
 from dsdcli.pipeline.job import Job
+from dsdcli.pipeline.order import Order
 from dsdcli.pipeline.output import SHEET, SHEET_SAMPLES, Samples, Written, check_output, write_all
 from dsdcli.pipeline.progress import Progress, unseen
 from dsdcli.sampling.generate import generate, sample_seed
@@ -46,13 +47,13 @@ class Stream:
     """Samples as they are made: iterate over it once, or `collect` or `save` it.
 
     Attributes:
-        totals: voxels of each phase in each sample, int64 (n, K).
+        order: what every sample has to hold.
         indices: their numbers in the job.
         shown: phase indices of the first of them, as they are made.
     """
 
     job: Job
-    totals: np.ndarray
+    order: Order
     indices: range
     progress: Progress = unseen
     shown: list[np.ndarray] = field(default_factory=list, init=False)
@@ -72,25 +73,37 @@ class Stream:
         each, batches = job.settings.evaluations, 0
         self.progress(0, each and each * -(-len(self) // job.batch), "")
         began = time.monotonic()
+        order = self.order
+        about = {"around": order.known.image, "known": order.known.mask} if order.known else {}
         if isinstance(job.settings, PlaneSweeps):
-            states = sweep(job.model, self.totals, job.lattice, job.settings, job.seed, self.indices)
+            states = sweep(job.model, order.totals[:, 0], job.lattice, job.settings, job.seed, self.indices, **about)
         else:
             states = generate(
-                job.model, self.totals, job.lattice, job.settings, job.seed, job.batch, indices=self.indices
+                job.model,
+                order.totals,
+                job.lattice,
+                job.settings,
+                job.seed,
+                job.batch,
+                indices=self.indices,
+                cells=order.cells,
+                **about,
             )
         for state in states:
             batches += bool(state.finished)
             for index, decoded in state.finished:
-                wanted = self.totals[index - self.indices.start]
-                achieved = np.bincount(decoded.image.ravel(), minlength=len(names))
+                wanted = order.totals[index - self.indices.start]
+                achieved = order.check(decoded.image)
                 if not np.array_equal(achieved, wanted):
                     raise AssertionError("the decoding missed the requested counts")
                 record = {
                     "seed": sample_seed(job.seed, index),
-                    "requested": dict(zip(names, wanted.tolist(), strict=True)),
-                    "achieved": dict(zip(names, achieved.tolist(), strict=True)),
+                    "requested": dict(zip(names, wanted.sum(0).tolist(), strict=True)),
+                    "achieved": dict(zip(names, achieved.sum(0).tolist(), strict=True)),
                     "decoding": decoding_record(decoded),
                 }
+                if order.cells is not None:
+                    record["cells"] = {name: achieved[:, k].tolist() for k, name in enumerate(names)}
                 self._records.append(record)
                 if len(self.shown) < SHEET_SAMPLES:
                     self.shown.append(decoded.image)
@@ -121,7 +134,7 @@ class Stream:
             config.voxel_size,
             config.voxel_unit,
             self._records,
-            **{"evaluations_per_sample": self._evaluations, **part},
+            **{"evaluations_per_sample": self._evaluations, **self.order.record(), **part},
         )
 
     def collect(self) -> Samples:

@@ -48,8 +48,9 @@ def decode(
     carried: Sequence[int],
     lattice: Lattice,
     around: np.ndarray | None = None,
+    parts: np.ndarray | None = None,
 ) -> Decoded:
-    """The most probable segmented image with exactly the wanted totals in every part of the lattice.
+    """The most probable segmented image with exactly the wanted totals in every part.
 
     Chooses one phase per site so that the summed probability, the expected number of right voxels, is the largest
     possible. For two phases these are the N sites that are the most probable.
@@ -57,24 +58,26 @@ def decode(
     Args:
         clean: probability of every phase and site, float64 (K, *L).
         occupied: walking particles n(x, c) of the carried phases (C, *L).
-        totals: voxels of every phase in every part of the lattice (R, K).
+        totals: voxels of every phase in every part (R, K).
         carried: index of the phase of each channel of ``occupied``.
-        around: phase indices (*L) of which all that lies outside the hole is kept.
+        around: phase indices (*L) of which all that lies in no part is kept.
+        parts: number 1 to R of the part of every site, 0 in none, int64 (*L); by default those of the lattice.
     """
+    parts = lattice.parts if parts is None else parts
     image = np.zeros(lattice.shape, np.uint8) if around is None else around.astype(np.uint8)
     forced = 0
     for part, wanted in enumerate(totals, 1):
-        inside = lattice.parts == part
+        inside = parts == part
         score = clean[:, inside]  # (K, S)
         image[inside] = chosen = assign(score, wanted)
         forced += int((chosen != score.argmax(0)).sum())
-    inside = lattice.parts > 0
+    inside = parts > 0
     far = 0
     for channel, phase in zip(occupied, carried, strict=True):
         far += int((inside & (image == phase) & ~_with_neighbours(channel > 0, lattice)).sum())
     particles = max(1, int(occupied.sum()))
     overlap = int(np.maximum(occupied.sum(0) - 1, 0).sum()) / particles
-    return Decoded(image, forced / int(inside.sum()), overlap, far / particles)
+    return Decoded(image, forced / max(1, int(inside.sum())), overlap, far / particles)
 
 
 def _with_neighbours(held: np.ndarray, lattice: Lattice) -> np.ndarray:

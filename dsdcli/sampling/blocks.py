@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from dsdcli.network.config import ModelConfig
+from dsdcli.network.model import NOTHING, Given
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.rates import Rates
+from dsdcli.sampling.rates import Conditional
 
 # Sites that the network takes at a time. Convolutions of another batch size may round differently, and one rounding
 # changes a random walk for good; so the batch size of the network depends on the lattice and the device alone.
@@ -38,10 +39,12 @@ class InBlocks:
 
     Attributes:
         first: index in the job of the first of the images.
+        given: of the clean images.
     """
 
-    rates: Rates
+    rates: Conditional
     first: int
+    given: Given = NOTHING
 
     @torch.inference_mode()
     def __call__(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
@@ -52,8 +55,9 @@ class InBlocks:
         empty = counts.new_zeros(1, *counts.shape[1:])
         filled = torch.cat([empty.expand(before, *counts.shape[1:]), counts, empty.expand(after, *counts.shape[1:])])
         doses = torch.cat([dose[:1].expand(before), dose, dose[:1].expand(after)])
-        parts = [self.rates(c, d, lattice) for c, d in zip(filled.split(block), doses.split(block), strict=True)]
-        return torch.cat(parts)[before:end]
+        which = torch.tensor([0] * before + [*range(len(counts))] + [0] * after)
+        columns = zip(filled.split(block), doses.split(block), which.split(block), strict=True)
+        return torch.cat([self.rates(c, d, lattice, self.given.take(w.tolist())) for c, d, w in columns])[before:end]
 
 
 def peak_bytes(config: ModelConfig, lattice: Lattice, device: torch.device, batch: int) -> int:

@@ -74,3 +74,43 @@ def largest_remainder(share: np.ndarray, total: int) -> np.ndarray:
     missing = total - int(whole.sum())
     whole[np.argsort(whole - exact, kind="stable")[:missing]] += 1
     return whole
+
+
+def round_table(exact: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Whole numbers near ``exact`` with these sums of rows and columns, each the whole number below or above its entry:
+    of all such tables one with the largest remainders rounded up (controlled rounding, Cox 1987).
+
+    Args:
+        exact: non-negative float64 (R, K), with rows that add up to ``rows``.
+        rows: int64 (R,).
+        columns: int64 (K,), each the sum of its column rounded down or up.
+
+    Returns:
+        int64 (R, K).
+    """
+    whole = np.floor(exact + 1e-9).astype(np.int64)
+    above = exact - whole
+    missing, short = rows - whole.sum(1), columns - whole.sum(0)
+    if exact.shape[1] == 2:  # where a row lacks one, either of the two gets it: a choice of the largest
+        open_ = np.flatnonzero(missing)
+        first = open_[np.argsort(-above[open_, 0], kind="stable")[: short[0]]]
+        whole[open_, 1] += 1
+        whole[first, 0] += 1
+        whole[first, 1] -= 1
+        return whole
+    from scipy.optimize import linprog
+    from scipy.sparse import eye_array, kron, vstack
+
+    number, phases = exact.shape
+    by_row, by_column = kron(eye_array(number), np.ones((1, phases))), kron(np.ones((1, number)), eye_array(phases))
+    limit = (above > 1e-12).ravel().astype(float)
+    found = linprog(
+        -above.ravel(),
+        A_eq=vstack([by_row, by_column]).tocsr(),
+        b_eq=np.concatenate([missing, short]),
+        bounds=np.stack([np.zeros_like(limit), limit], axis=1),
+        method="highs-ds",
+    )
+    if found.x is None:
+        raise ValueError(f"no table of whole numbers has the sums of the columns {columns.tolist()}")
+    return whole + np.rint(found.x).astype(np.int64).reshape(exact.shape)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dsdcli.network.model import UndoNet
+from dsdcli.network.model import Given, UndoNet
+from dsdcli.process.cells import Cells
 from dsdcli.process.image import Decoded, decode, one_hot
+from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, scatter
@@ -48,18 +50,24 @@ def generate(
     batch: int,
     around: np.ndarray | None = None,
     indices: range | None = None,
+    known: np.ndarray | None = None,
+    cells: Cells | None = None,
 ) -> Iterator[Progress]:
     """Draw one image for every row of ``totals``, with exactly these voxels of each phase.
 
     Image i depends on (seed, i) and on its totals, not on ``batch`` nor on the range it is drawn in, so that parts of a
-    job make up the whole. In a hole everything else is frozen.
+    job make up the whole. In a hole everything else is frozen. Known voxels walk as all others do, but the network is
+    told what they are, and they come out as they are.
 
     Args:
         model: on the device to compute on.
-        totals: int64 (n, K), or (n, R, K) for each of the R parts of a hole; every row sums to the sites of its part.
+        totals: int64 (n, K), or (n, R, K) for each of the R parts of a hole or cells; every row sums to the sites of
+            its part.
         lattice: all of it, or the `Hole` to fill.
-        around: phase indices (*L) of the image that has the hole.
+        around: phase indices (*L) of the image that has the hole, or the known voxels.
         indices: of the images in the job, one after another, one for each row of ``totals``; by default from 0 on.
+        known: voxels of ``around`` that are known, bool (*L), on a whole lattice.
+        cells: of a whole lattice, each with totals of its own.
     """
     config = model.config
     indices = range(len(totals)) if indices is None else indices
@@ -67,33 +75,86 @@ def generate(
         raise ValueError(f"{indices} does not number the {len(totals)} rows of the totals one by one")
     device = next(model.parameters()).device
     spectrum = torch.tensor(config.integral_range, dtype=torch.float64)
+    totals = totals.reshape(len(totals), -1, len(config.phases))
+    parts = lattice.parts if cells is None else cells.labels
     frozen = torch.zeros(model.phases, *lattice.shape, dtype=torch.int64, device=device)
     start = START * config.dose_max
-    if around is not None:
+    if around is not None and known is None:
         frozen += one_hot(torch.from_numpy(around)[None], config.carried)[0].to(device) & ~lattice.walkable(device)
         start = min(config.dose_max, lattice.mixing_dose())
     start = max(start, sampler.dose_end)
-    totals = totals.reshape(len(totals), -1, len(config.phases))
-    parts = torch.from_numpy(lattice.parts).to(device)
+    told, held, free = tell(around, known, parts, totals.shape[1], len(config.phases), device)
+    walking = torch.from_numpy(lattice.parts).to(device)
     batches = [indices[i : i + batch] for i in range(0, len(indices), batch)]
     done, total = 0, sampler.evaluations and sampler.evaluations * len(batches)
     for members in batches:
         wanted = totals[members.start - indices.start : members.stop - indices.start]
-        undo, clean = (Freezing(InBlocks(head, members.start), frozen) for head in (model.undo, model.clean))
+        given = Given(
+            None if told is None else told.expand(len(members), *told.shape),
+            cells,
+            None if cells is None else torch.from_numpy(wanted).to(device),
+        )
+        undo, clean = (Freezing(InBlocks(head, members.start, given), frozen) for head in (model.undo, model.clean))
         generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in members]
         counts = torch.from_numpy(wanted[..., config.carried]).to(device)  # (B, R, C)
-        waves = slow_waves(counts.sum(1) / (parts > 0).sum(), spectrum, start, lattice, generators)
+        if cells is None:
+            expected = slow_waves(counts.sum(1) / (walking > 0).sum(), spectrum, start, lattice, generators)
+        else:
+            expected = smooth(_share(counts, cells), torch.tensor([start], device=device), lattice)
+            counts = counts.sum(1, keepdim=True)
         walkers = Particles.join(
-            [scatter(counts[:, r], lattice, generators, waves * (parts == r + 1)) for r in range(counts.shape[1])],
+            [scatter(counts[:, r], lattice, generators, expected * (walking == r + 1)) for r in range(counts.shape[1])],
             model.phases,
         )
         for state in sampler.walk(walkers, model.phases, undo, lattice, start, generators):
             walkers = state
             done += 1
             yield Progress(done, total)
-        images = settle(walkers, wanted, config.carried, clean, sampler.dose_end, lattice, generators, around)
+        images = settle(
+            walkers,
+            wanted - held,
+            config.carried,
+            clean,
+            sampler.dose_end,
+            lattice,
+            generators,
+            [(around, free)] * len(members),
+        )
         done += 1
         yield Progress(done, total, tuple(zip(members, images, strict=True)))
+
+
+def tell(
+    image: np.ndarray | None,
+    known: np.ndarray | None,
+    parts: np.ndarray,
+    number: int,
+    phases: int,
+    device: torch.device,
+) -> tuple[torch.Tensor | None, np.ndarray, np.ndarray]:
+    """What known voxels of an image change.
+
+    Args:
+        image: phase indices (*L).
+        known: bool (*L).
+        parts: numbers 1 to ``number`` of the part of every voxel, int64 (*L).
+
+    Returns:
+        what the network is told, bool (K, *L) or None; how many known voxels of each phase lie in every part, int64
+        (R, K); and the parts without them.
+    """
+    if image is None or known is None:
+        return None, np.zeros((number, phases), np.int64), parts
+    told = one_hot(torch.from_numpy(image)[None], tuple(range(phases)))[0] & torch.from_numpy(known)
+    flat = (parts[known] - 1) * phases + image[known]
+    held = np.bincount(flat, minlength=number * phases).reshape(number, phases)
+    return told.to(device), held, np.where(known, 0, parts)
+
+
+def _share(counts: torch.Tensor, cells: Cells) -> torch.Tensor:
+    """Share of the sites of its cell that each phase takes, at every site: (B, R, C) -> float64 (B, C, *L)."""
+    share = counts.movedim(1, -1) / torch.from_numpy(cells.sites).to(counts.device)
+    return share[..., torch.from_numpy(cells.labels - 1).to(counts.device)]
 
 
 def settle(
@@ -104,7 +165,7 @@ def settle(
     dose: float,
     lattice: Lattice,
     generators: Sequence[torch.Generator],
-    around: np.ndarray | None = None,
+    open_parts: Sequence[tuple[np.ndarray | None, np.ndarray | None]] | None = None,
 ) -> list[Decoded]:
     """Decode the particles that a walk ended with at ``dose``, one image for every row of ``totals``.
 
@@ -113,6 +174,7 @@ def settle(
         carried: the phase of each channel.
         clean: probabilities of the clean image; one evaluation of the network.
         generators: one per image.
+        open_parts: ``around`` and ``parts`` of `dsdcli.process.image.decode`, one pair per image.
     """
     occupied = walkers.occupancy(lattice, len(totals), len(carried))
     doses = torch.full((len(totals),), dose, dtype=torch.float64, device=occupied.device)
@@ -120,7 +182,11 @@ def settle(
     ties = [torch.rand(p.shape, generator=g, device=p.device) for p, g in zip(probability, generators, strict=True)]
     scores = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
     held = occupied.cpu().numpy()
-    return [decode(*of_one, carried, lattice, around) for of_one in zip(scores, held, totals, strict=True)]
+    kept = open_parts or [(None, None)] * len(totals)
+    return [
+        decode(score, n, wanted, carried, lattice, *keep)
+        for score, n, wanted, keep in zip(scores, held, totals, kept, strict=True)
+    ]
 
 
 def stack_of(states: Iterable[Progress]) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import torch
 
+from dsdcli.network.model import Given
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles
 
@@ -14,6 +15,12 @@ class Rates(Protocol):
     are 0 towards a wall, or probabilities of the clean image (B, K, *L)."""
 
     def __call__(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor: ...
+
+
+class Conditional(Protocol):
+    """Rates of images of which something is given, as a network's."""
+
+    def __call__(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)

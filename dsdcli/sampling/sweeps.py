@@ -1,7 +1,7 @@
 """Volumes from a 2D model: planes of three orientations in turn, each renewed as an image of its own."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dsdcli.errors import UsageError
-from dsdcli.network.model import UndoNet
+from dsdcli.network.model import NOTHING, Given, UndoNet
 from dsdcli.process.image import Decoded, one_hot, place
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import diffuse
@@ -56,7 +56,14 @@ class PlaneSweeps:
 
 
 def sweep(
-    model: UndoNet, totals: np.ndarray, lattice: Lattice, sweeps: PlaneSweeps, seed: int, indices: range | None = None
+    model: UndoNet,
+    totals: np.ndarray,
+    lattice: Lattice,
+    sweeps: PlaneSweeps,
+    seed: int,
+    indices: range | None = None,
+    around: np.ndarray | None = None,
+    known: np.ndarray | None = None,
 ) -> Iterator[Progress]:
     """Draw one volume for every row of ``totals``, with exactly these voxels of each phase, by a 2D model.
 
@@ -67,35 +74,61 @@ def sweep(
         model: of 2D images, on the device to compute on.
         totals: int64 (n, K).
         lattice: the volume.
-        indices: as in `dsdcli.sampling.generate.generate`.
+        indices, around, known: as in `dsdcli.sampling.generate.generate`; the planes are told what is known of them.
     """
-    config, device = model.config, next(model.parameters()).device
+    device = next(model.parameters()).device
     indices = range(len(totals)) if indices is None else indices
-    done, total = 0, len(totals) * sweeps.evaluations
-    undo, clean = InBlocks(model.undo, 0), InBlocks(model.clean, 0)
-    phases = len(config.phases)
+    done, total, phases = 0, len(totals) * sweeps.evaluations, len(model.config.phases)
+    known = np.zeros(lattice.shape, bool) if known is None else known
     for index, wanted in zip(indices, totals, strict=True):
         own = sample_seed(seed, index)
-        volume = np.random.default_rng(own).permutation(np.repeat(np.arange(phases, dtype=np.uint8), wanted))
-        volume = volume.reshape(lattice.shape)
+        volume = np.zeros(lattice.shape, np.uint8) if around is None else around.copy()
+        free = wanted - np.bincount(volume[known], minlength=phases)
+        volume[~known] = np.random.default_rng(own).permutation(np.repeat(np.arange(phases, dtype=np.uint8), free))
         for number, (dose, leaps) in enumerate(sweeps.schedule()):
-            planes = np.moveaxis(volume, number % lattice.ndim, 0)
-            n, plane = len(planes), Lattice(planes.shape[1:], lattice.boundary)
-            seeds = np.random.SeedSequence([own, number]).generate_state(n + 1, np.uint64) >> np.uint64(1)
-            first, *generators = [torch.Generator(device).manual_seed(int(s)) for s in seeds]
-            doses = torch.full((n,), dose, dtype=torch.float64, device=device)
-            walkers = place(one_hot(torch.from_numpy(planes.copy()).to(device), config.carried))
-            walkers = diffuse(walkers, doses, plane, first)
-            walk = Trapezoidal(leaps, dose_end=sweeps.dose_end).walk
-            for state in walk(walkers, model.phases, undo, plane, dose, generators):
-                walkers = state
+            axis = number % lattice.ndim
+            planes, told = (np.moveaxis(array, axis, 0) for array in (volume, known))
+            plane = Lattice(planes.shape[1:], lattice.boundary)
+            seeds = np.random.SeedSequence([own, number]).generate_state(len(planes) + 1, np.uint64) >> np.uint64(1)
+            generators = [torch.Generator(device).manual_seed(int(s)) for s in seeds]
+            walk = Trapezoidal(leaps, dose_end=sweeps.dose_end)
+            decoded: list[Decoded] = []
+            for decoded in renew(model, planes, told, plane, dose, walk, generators):
                 done += 1
-                yield Progress(done, total)
-            counts = np.stack([np.bincount(image.ravel(), minlength=phases) for image in planes])[:, None]
-            decoded = settle(walkers, counts, config.carried, clean, sweeps.dose_end, plane, generators)
+                if number < sweeps.sweeps - 1 or not decoded:
+                    yield Progress(done, total)
             planes[:] = [one.image for one in decoded]
-            done += 1
-            if number < sweeps.sweeps - 1:
-                yield Progress(done, total)
         measured = (np.mean([getattr(d, name) for d in decoded]) for name in ("forced", "overlap", "far"))
         yield Progress(done, total, ((index, Decoded(volume, *map(float, measured))),))
+
+
+def renew(
+    model: UndoNet,
+    planes: np.ndarray,
+    known: np.ndarray,
+    plane: Lattice,
+    dose: float,
+    walk: Trapezoidal,
+    generators: Sequence[torch.Generator],
+) -> Iterator[list[Decoded]]:
+    """Let images (n, *L) walk to a dose and back, each with its own counts; yields after every evaluation of the
+    network, the images after the last.
+
+    Args:
+        known: voxels that stay, bool (n, *L).
+        generators: one for the walk there, and one for the way back of every image.
+    """
+    config, device, number = model.config, next(model.parameters()).device, len(planes)
+    phases = tuple(range(len(config.phases)))
+    images = torch.from_numpy(planes.copy()).to(device)
+    where = torch.from_numpy(known.copy()).to(device)
+    given = Given(one_hot(images, phases) & where[:, None]) if known.any() else NOTHING
+    undo, clean = (InBlocks(head, 0, given) for head in (model.undo, model.clean))
+    doses = torch.full((number,), dose, dtype=torch.float64, device=device)
+    walkers = diffuse(place(one_hot(images, config.carried)), doses, plane, generators[0])
+    for state in walk.walk(walkers, model.phases, undo, plane, dose, generators[1:]):
+        walkers = state
+        yield []
+    counts = np.stack([np.bincount(i[~k], minlength=len(phases)) for i, k in zip(planes, known, strict=True)])[:, None]
+    kept = [(image, (~told).astype(np.int64)) for image, told in zip(planes, known, strict=True)]
+    yield settle(walkers, counts, config.carried, clean, walk.dose_end, plane, generators[1:], kept)

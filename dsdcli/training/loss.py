@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 import torch.nn.functional as F
 
-from dsdcli.network.model import UndoNet, where_walkable
+from dsdcli.network.model import NOTHING, Given, UndoNet, where_walkable
 from dsdcli.process.image import one_hot, place
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import forward
@@ -127,10 +127,10 @@ def losses(model: UndoNet, walked: Walked) -> Losses:
 def image_losses(model: UndoNet, walked: Walked) -> tuple[torch.Tensor, torch.Tensor]:
     """Of every image the divergence of the undo counts, summed over its particles, and the entropy of the clean image,
     summed over its sites: (B,) each."""
-    told = None
+    given = NOTHING
     if walked.known.any():
-        told = one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None]
-    log_hat, logits = model(walked.counts, walked.dose, walked.domains, told)  # (B, C, 2d, *L), (B, K, *L)
+        given = Given(one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None])
+    log_hat, logits = model(walked.counts, walked.dose, walked.domains, given)  # (B, C, 2d, *L), (B, K, *L)
     per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
     undo = walked.dose.float() * per_image + walked.floor.float()
     entropy = F.cross_entropy(logits, walked.images.long(), reduction="none") * walked.walkable  # (B, *L)

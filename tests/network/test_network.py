@@ -10,7 +10,7 @@ from dsdcli.errors import DataError, UsageError
 from dsdcli.network.checkpoint import digest, load_model, save_config, save_tensors
 from dsdcli.network.config import Architecture, ModelConfig, preset
 from dsdcli.network.local import Depthwise, LocalNet, fold_last, unfold_last
-from dsdcli.network.model import UndoNet, tempered
+from dsdcli.network.model import Given, UndoNet, tempered
 from dsdcli.network.unet import fold_patches, unfold_patches
 from dsdcli.pipeline.describe import describe_model
 from dsdcli.process.lattice import Lattice
@@ -103,7 +103,7 @@ def test_undo_loss_is_a_divergence():
             super().__init__()
             self.ratio, self.factor = ratio, factor
 
-        def forward(self, counts, dose, domains, known):
+        def forward(self, counts, dose, domains, given):
             log = (self.ratio * self.factor).clamp_min(1e-30).log().float().view(1, 1, 4, 1, 1)
             return log.expand(1, 1, 4, *counts.shape[2:]), torch.zeros(1, 2, *counts.shape[2:])
 
@@ -224,8 +224,8 @@ def test_what_is_known_is_certain_and_changes_its_surroundings():
     counts, dose = counts_like((1, 2, 16, 16)), torch.tensor([3.0], dtype=torch.float64)
     told = torch.zeros(1, 3, 16, 16, dtype=torch.bool)
     told[0, 1, 5, 5] = True
-    plain, informed = (model(counts, dose, [(1, lattice)], known) for known in (None, told))
+    plain, informed = (model(counts, dose, [(1, lattice)], Given(known)) for known in (None, told))
     assert informed.logits.softmax(1)[0, 1, 5, 5] == 1
     assert (informed.logits - plain.logits)[0, :, 5, 6].abs().max() > 1e-4
-    nothing = model(counts, dose, [(1, lattice)], torch.zeros_like(told))
+    nothing = model(counts, dose, [(1, lattice)], Given(torch.zeros_like(told)))
     torch.testing.assert_close(nothing.logits, plain.logits)
