@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.formats import read_image
 from dsdcli.data.phases import Phase, find_phase
 from dsdcli.data.scan import AXES
 from dsdcli.data.voxel import sides
@@ -80,17 +79,36 @@ def _number(text: str) -> bool:
 def read_map(source: Map, size: tuple[int, ...]) -> np.ndarray:
     """Volume fractions on a grid as fine as the voxels or coarser, float64 with as many axes as ``size``.
 
+    Args:
+        source: array, or a TIFF or NumPy file.
+
     Raises:
         UsageError: finer than the voxels, or of another dimension.
         DataError: unreadable.
     """
-    array = source if isinstance(source, np.ndarray) else read_image(str(source)).array
-    name = "the map" if isinstance(source, np.ndarray) else f"the map {source}"
+    array, name = (
+        (source, "the map") if isinstance(source, np.ndarray) else (_numbers(Path(source)), f"the map {source}")
+    )
     if array.ndim == len(size) + 1 and len(array) == 1:
         array = array[0]
     if array.ndim != len(size) or any(n > side for n, side in zip(array.shape, size, strict=True)):
         raise UsageError(f"{name} is {sides(array.shape)}, the samples {sides(size)}; it must be as fine or coarser")
     return array.astype(float)
+
+
+def _numbers(path: Path) -> np.ndarray:
+    """The numbers in a TIFF or NumPy file."""
+    import tifffile
+
+    if not path.is_file():
+        raise UsageError(f"there is no map {path}")
+    try:
+        array = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else tifffile.imread(path)
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        raise DataError(f"cannot read the map {path} as TIFF or NumPy file ({error})") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise DataError(f"the map {path} holds no array of numbers")
+    return array
 
 
 def by_phase(

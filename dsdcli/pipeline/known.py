@@ -139,7 +139,7 @@ def _core(
     if (inside & ~reached).any():
         raise UsageError(f"{what}: its image, {sides(image.shape)}, is smaller than the disc of radius {radius:g}")
     whole = np.zeros(size, np.uint8)
-    whole[(..., *target)] = image[(..., *source)]
+    whole[..., target[0], target[1]] = image[..., source[0], source[1]]
     return whole, np.broadcast_to(inside, size), tuple(slice(0, n) for n in size), what
 
 

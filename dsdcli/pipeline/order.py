@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dsdcli.data.dataset import Dataset
-from dsdcli.data.phases import Phase
+from dsdcli.data.phases import Phase, find_phase
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.fields import Map, Profile, by_phase, cells_of, read_map, read_profile, table_of
 from dsdcli.pipeline.job import Job
@@ -99,16 +99,34 @@ def make_order(
             raise UsageError("`counts` are those of a whole sample; with cells of their own give `fractions` instead")
         table = table_of(by_phase(maps, fractions, config.phases), cells, config.fractions)
         totals = np.tile(table, (number, 1, 1))
-    elif known is not None and not (fractions or counts):
-        rest = resolve_counts(config.phases, int((~known.mask).sum()), {}, {}, config.fractions)
-        whole = rest + np.bincount(known.image[known.mask], minlength=len(config.phases))
-        totals = np.tile(whole, (number, 1, 1))
     else:
-        whole = resolve_counts(config.phases, lattice.sites, fractions, counts, config.fractions)
-        totals = np.tile(whole, (number, 1, 1))
+        totals = np.tile(_whole(job, fractions, counts, known), (number, 1, 1))
     if known is not None:
         _agree(known, totals, cells, [phase.name for phase in config.phases])
     return Order(totals, cells, known)
+
+
+def _whole(job: Job, fractions: Mapping[str, float], counts: Mapping[str, int], known: Known | None) -> np.ndarray:
+    """Voxels of every phase in a sample, (K,). Those not asked for share what is neither known nor asked for."""
+    phases, sites, typical = job.loaded.phases, job.lattice.sites, job.loaded.config.fractions
+    if known is None or len({*fractions, *counts}) == len(phases):
+        return resolve_counts(phases, sites, fractions, counts, typical)
+    wanted = resolve_counts(phases, sites, fractions, counts, typical)  # checks what is asked for
+    held = np.bincount(known.image[known.mask], minlength=len(phases))
+    open_ = {}
+    for name in (*fractions, *counts):
+        index = find_phase(phases, name)
+        if held[index] > wanted[index]:
+            raise _too_many("a sample", name, int(wanted[index]), int(held[index]))
+        open_[name] = int(wanted[index] - held[index])
+    return held + resolve_counts(phases, int((~known.mask).sum()), {}, open_, typical)
+
+
+def _too_many(where: str, name: str, wanted: int, held: int) -> UsageError:
+    return UsageError(
+        f"{where} is to have {wanted} voxels of '{name}', but {held} are known, {held - wanted} too many; "
+        "ask for more of it there"
+    )
 
 
 def _agree(known: Known, totals: np.ndarray, cells: Cells | None, names: Sequence[str]) -> None:
@@ -120,10 +138,8 @@ def _agree(known: Known, totals: np.ndarray, cells: Cells | None, names: Sequenc
     if (lacking > 0).any():
         cell, phase = map(int, np.unravel_index(lacking.argmax(), lacking.shape))
         where = "a sample" if cells is None else f"the cell that begins at {cells.corner(cell)}"
-        raise UsageError(
-            f"{where} is to have {int(held[cell, phase] - lacking[cell, phase])} voxels of '{names[phase]}', but "
-            f"{int(held[cell, phase])} are known, {int(lacking[cell, phase])} too many; ask for more of it there"
-        )
+        known_here = int(held[cell, phase])
+        raise _too_many(where, names[phase], known_here - int(lacking[cell, phase]), known_here)
 
 
 def _totals_like(job: Job, number: int, like: Dataset | Path | str, cells: Cells | None) -> np.ndarray:

@@ -119,6 +119,6 @@ class Cells:
         for _ in range(ROUNDS):
             p = (logits + self.between(offset)).softmax(1)
             slope = self.sums(p * (1 - p)) + SOFT * sites
-            step = (wanted - self.sums(p)) / slope
+            step = (1 - 1 / logits.shape[1]) * (wanted - self.sums(p)) / slope  # the phases share a shift of the odds
             offset = (offset + step.clamp(-LONGEST, LONGEST)).clamp(-LARGEST, LARGEST)
         return (logits + self.between(offset)).log_softmax(1)
