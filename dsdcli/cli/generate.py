@@ -38,7 +38,7 @@ def generate(
     set_quiet(quiet)
     fractions = parse_pairs("--fraction", fraction or [], float)
     voxels = parse_pairs("--counts", counts or [], int)
-    shape, at_a_time = parse_size(size) if size else None, parse_batch(batch)
+    shape, at_a_time = None if size is None else parse_size(size), parse_batch(batch)
 
     from dsdcli.pipeline.defaults import free_name
     from dsdcli.pipeline.load import load

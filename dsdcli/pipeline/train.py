@@ -10,10 +10,11 @@ import torch
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.voxel import sides
-from dsdcli.device import pick_device
+from dsdcli.device import free_memory, pick_device, require
 from dsdcli.errors import DsdError, UsageError
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import digest, load_model
+from dsdcli.network.config import preset as architecture_of
 from dsdcli.pipeline.defaults import default_dataset, newest_run
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.lattice import as_boundary
@@ -23,7 +24,7 @@ from dsdcli.training.lock import locked
 from dsdcli.training.log import LOG
 from dsdcli.training.recipes import TrainSettings, choose_settings
 from dsdcli.training.run import Run, make_config
-from dsdcli.training.trainer import Report, Trainer
+from dsdcli.training.trainer import Report, Trainer, step_bytes
 from dsdcli.view.sheet import write_sheet
 
 SHEET_IMAGES = 8
@@ -150,6 +151,11 @@ def _started(
     """The dataset and the settings of a new run."""
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset or default_dataset(note))
     settings, notes = choose_settings(data, given, device.type == "cuda", ndim)
+    needed, what = (
+        step_bytes(architecture_of(settings.preset), settings),
+        f"{settings.batch} crops of {sides(settings.size)}",
+    )
+    require(needed, free_memory(device), f"training steps of {what}", "a smaller `size` or `batch`")
     for line in notes:
         note(f"note: {line}")
     return data, settings

@@ -17,7 +17,7 @@ import torch
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.checkpoint import load_tensors, save_tensors
-from dsdcli.network.config import ModelConfig
+from dsdcli.network.config import Architecture, ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.hole import Hole
@@ -32,6 +32,7 @@ VALIDATION_CROPS = 256
 VALIDATION_SITES = 2**21  # of all of them at most, but for 32 crops
 VALIDATION_BLOCK = 2**17  # sites that walk together, whatever the batch, so that runs can be compared
 FINAL_LR = 0.02  # of the peak
+DEEP, FINE = 23, 57  # numbers kept for the way back, of a feature: of a block of the first level, at full resolution
 WIDE = (2, 4)  # times as wide; the widest without holes, which would be lost in them
 
 
@@ -48,6 +49,15 @@ class Report:
     seconds: float
     validation: float | None = None
     best: bool = False
+
+
+def step_bytes(architecture: Architecture, settings: TrainSettings) -> int:
+    """Memory that a training step takes, beside the weights: what the network keeps of every site for the way back.
+
+    As measured for the presets in 2D and 3D, within 15 %.
+    """
+    features = architecture.blocks * architecture.channels[0] / architecture.patch ** len(settings.size)
+    return int(settings.batch * math.prod(settings.size) * 4 * (DEEP * features + FINE * architecture.fine))
 
 
 class Trainer:
