@@ -115,7 +115,17 @@ def test_a_full_disk_under_the_log_ends_in_one_line(rock, whole, monkeypatch):
     assert train(out=whole, resume=True, steps=6).step == 6
 
 
-GARBLED = [b"", b"   ", b'{"step": 3, "lo', b"\0" * 50, b"\xff\xfe", b"[" * 10_000, b'{"step": 1e999}', b'{"loss": 1}', b"7"]
+GARBLED = [
+    b"",
+    b"   ",
+    b'{"step": 3, "lo',
+    b"\0" * 50,
+    b"\xff\xfe",
+    b"[" * 10_000,
+    b'{"step": 1e999}',
+    b'{"loss": 1}',
+    b"7",
+]
 
 
 def test_resume_and_info_survive_garbled_lines(rock, whole):
