@@ -2,9 +2,9 @@
 
     python examples/studies/fuzz_arguments.py --seconds 60
 
-Every call must end within 20 s (``--patience``) and 4 GiB of memory, with a documented exit code, one line of error where
-that is not 0, nothing half-written, and every file untouched that its words do not name. One that does not is printed,
-and the exit code is 1. Equal seeds make equal cases.
+Every call must end within 20 s (``--patience``) and 4 GiB of memory, with a documented exit code, one line of error
+where that is not 0, nothing half-written, and every file untouched that its words do not name. One that does not is
+printed, and the exit code is 1. Equal seeds make equal cases.
 """
 
 import contextlib
@@ -51,10 +51,10 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, object]]] = {
     "ingest": (
         ["rock.tif"],
         {},
-        dict.fromkeys(
-            ["--phase", "--pore", "--voxel-size", "--axes", "--downsample", "--ignore", "--ignore-mask", "--holdout", "--shape", "--dtype", "--offset", "--endian", "-o"],
-            HOSTILE,
-        ),
+        {
+            **dict.fromkeys(["--phase", "--pore", "--voxel-size", "--axes", "--downsample", "--ignore", "-o"], HOSTILE),
+            **dict.fromkeys(["--ignore-mask", "--holdout", "--shape", "--dtype", "--offset", "--endian"], HOSTILE),
+        },
     ),
     "train": (
         ["rock.dsd.h5"],
