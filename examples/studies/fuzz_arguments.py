@@ -38,7 +38,7 @@ HOSTILE = [
     "pore=" + "9" * 30, "x=1", "0x0", "1x1", "2x2", "4x4", "16x16", "60000x60000", "99999999999x2", "8x8x8", "x", "3d",
     ".", "absent/x.tif", "rock.tif", "rock.tif/x", "rock.dsd.h5", "runs", "runs/rock-001", "text.txt", "empty",
     "a.tif", "a.png", "a.h5", "a.npy", "a.html", "b.dsd.h5", ",", ",,", ":", "0:1", "0:8,0:8", "5:1,0:3", "1,1,inf",
-    "8,8,3", "9" * 30 + ":1,0:1", "auto", "cpu", "tpu", "fast", "porosity", "z", "zyx", "t", "q", "noflux", "periodic",
+    "8,8,3", "9" * 30 + ":1,0:1", "auto", "cpu", "tpu", "fast", "interface", "z", "zyx", "t", "q", "noflux", "periodic",
     "tiny", "cfl", "berea-2d", "little", "5um", "5 parsec", "infum", "-1um", "True", "\U0001f642", "\x1b[31m", "a\nb",
     "%s%n", "$(x)", "*", "--", "--x", "uint8", "float128", "object",
 ]  # fmt: skip
@@ -77,7 +77,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, object]]] = {
     ),
     "inpaint": (
         ["rock.tif"],
-        {**QUICK, "--box": "4:9,4:9"},
+        {**QUICK, "--slice": "z:3", "--box": "4:9,4:9"},
         {
             **dict.fromkeys(["--mask", "--box", "--disk", "--unknown", "--porosity", "--fraction", "-o"], HOSTILE),
             **dict.fromkeys(["--counts", "--model", "--phase", "--slice", "--boundary", "--seed", "-n"], HOSTILE),
@@ -87,7 +87,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str], dict[str, object]]] = {
     ),
     "evaluate": (
         ["samples.tif"],
-        {"--metrics": "porosity", "--crops": "4", "--jobs": "1"},
+        {"--metrics": "interface", "--crops": "4", "--jobs": "1"},
         {
             **dict.fromkeys(["--real", "--metrics", "--phase", "--ignore", "--ignore-mask", "--seed"], HOSTILE),
             **dict.fromkeys(["--report", "--gate", "--device"], HOSTILE),
@@ -106,13 +106,18 @@ def words_of(seed: int, number: int) -> list[str]:
     command = list(COMMANDS)[number % len(COMMANDS)]
     arguments, quick, hostile = COMMANDS[command]
     chosen: dict[str, object] = dict(quick)
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(min(rng.integers(1, 4, size=2))):
         name = list(hostile)[rng.integers(len(hostile))]
         values = hostile[name]
         chosen[name] = values if values is True else values[rng.integers(len(values))]
     arguments = list(arguments)
     if arguments and rng.random() < 0.1:
         arguments[0] = HOSTILE[rng.integers(len(HOSTILE))]
+    return line(command, arguments, chosen)
+
+
+def line(command: str, arguments: list[str], chosen: dict[str, object]) -> list[str]:
+    """The words of a command line."""
     words = [command, *arguments]
     for name, value in chosen.items():
         words += [name] if value is True else [word for word in (name, str(value)) if word or word == value]
@@ -147,7 +152,8 @@ def call(words: list[str], folder: Path) -> str:
     assert (len(errors) == 1) == (code != 0), f"exit code {code}: {text}"
     assert "unexpected" not in "".join(errors), text
     after = contents(folder)
-    named = {Path(word).name.partition(".")[0] for word in words if len(word) < 100 and "\0" not in word}
+    named = {"runs"} if "--resume" in words else set()  # the newest of them
+    named |= {Path(word).name.partition(".")[0] for word in words if len(word) < 100 and "\0" not in word}
     harmed = [
         file
         for file, content in before.items()

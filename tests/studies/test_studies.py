@@ -189,6 +189,9 @@ def test_hostile_arguments_end_in_one_line(study, monkeypatch):
     seeds = Path("seeds")
     seeds.mkdir()
     fuzz_arguments.make_seeds(seeds)
+    for command, (arguments, quick, _) in fuzz_arguments.COMMANDS.items():
+        words = fuzz_arguments.line(command, arguments or ["rock.tif"] * (command == "info"), quick)
+        assert fuzz_arguments.call(words, seeds) == "done", words  # so that it is the hostile values that are refused
     outcomes = {fuzz_arguments.run(seeds.resolve(), 0, number) for number in range(60)}
     assert outcomes == {"done", "refused"}
 
