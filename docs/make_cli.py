@@ -24,7 +24,10 @@ This page is made from the help texts of the commands by `python docs/make_cli.p
   and `-q` silences it. So `SAMPLES=$(dsd generate -q)` works.
 - An output is written under a temporary name and moved into place when it is complete: there are no halves.
 - Exit codes: 0 fine, 1 unexpected (such as a full disk), 2 wrong usage, 3 a quality gate was not met, 4 unusable data,
-  130 interrupted (143 by SIGTERM). Errors are one line: what, why, the fix.
+  130 interrupted (143 by SIGTERM; training also 129 by SIGHUP, 138 by SIGUSR1). Errors are one line: what, why, the
+  fix.
+- A command line with an empty argument, a NUL byte, or a name that no file can have is refused before anything is done,
+  as is a request for which the memory is not there.
 """
 
 

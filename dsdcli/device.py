@@ -50,6 +50,23 @@ def free_memory(device: "torch.device", root: Path = Path("/")) -> int:
     return free_ram(root)
 
 
+def require(needed: int, free: int, what: str, fix: str, of: str = "memory") -> None:
+    """See, before the work, that there is room for it.
+
+    Args:
+        needed, free: bytes.
+        what: needs them.
+        fix: what to ask for instead.
+        of: what is needed.
+
+    Raises:
+        UsageError: there is not.
+    """
+    if needed > free:
+        gib = [f"{size / 2**30:,.1f} GiB" for size in (needed, free)]
+        raise UsageError(f"{what} need about {gib[0]} of {of}, and {gib[1]} are free; ask for {fix}")
+
+
 def free_ram(root: Path = Path("/")) -> int:
     """Bytes of main memory that this process may still take; see `free_memory`."""
     return min([_available(root), *_left_in_groups(root)])

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from dsdcli import __version__
+from dsdcli.errors import UsageError
 
 _PACKAGES = ("torch", "numpy", "h5py", "tifffile")
 
@@ -26,6 +27,17 @@ def provenance() -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": dict(versions()),
     }
+
+
+def check_seed(seed: int) -> int:
+    """The seed, which records keep and every generator of random numbers takes.
+
+    Raises:
+        UsageError: it is negative, or has more than 64 bits.
+    """
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"`seed={seed}`: a seed is a whole number from 0 to 2^64 - 1")
+    return seed
 
 
 def created(record: Mapping[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ MAY_KNOW = {
     "errors": set(),
     "files": {"errors"},
     "device": {"errors"},
-    "record": set(),
+    "record": {"errors"},
     "process": {"errors"},
     "data": {"errors", "files", "device"},
     "network": {"errors", "files", "data", "process"},

@@ -9,6 +9,7 @@ from dsdcli import __version__
 from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, train, view
 from dsdcli.cli.console import printable
 from dsdcli.cli.options import as_options
+from dsdcli.cli.parse import check_words
 from dsdcli.errors import DsdError
 
 # Typer imports click or carries a copy of it, by version; its class for errors on the command line is reached from here.
@@ -38,7 +39,7 @@ def _options(
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    check_words(sys.argv[1:])
 
 
 app.command("ingest")(ingest.ingest)

@@ -40,7 +40,7 @@ def generate(
     extend: Annotated[list[str] | None, typer.Option(metavar="AXIS=N", help="Go on beyond the border of --known: z=+64 behind it, z=-64 before it, z=64 on both sides; repeatable.", show_default=False)] = None,
     phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Label of a phase in what is known, where it is not that of the model; repeatable.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes. Default: 31.", show_default=False)] = None,
-    eta: Annotated[float | None, typer.Option(metavar="X", min=0, help="Share of back-and-forth hops kept: 0 net flux, 1 the full process. Default: 0.", show_default=False)] = None,
+    eta: Annotated[float | None, typer.Option(metavar="X", help="Share of back-and-forth hops kept: 0 net flux, 1 the full process. Default: 0.", show_default=False)] = None,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="trapezoidal: long leaps. cfl: the published tau-leaping, one hop per particle and step at most; thousands of evaluations, only a yardstick.")] = "trapezoidal",
     batch: Annotated[str, typer.Option(metavar="N", help="Samples computed at a time; changes memory and speed, not the samples. auto: as many as suit the free memory.")] = "auto",
     seed: Seed = None,
@@ -57,7 +57,7 @@ def generate(
     set_quiet(quiet)
     fractions = parse_pairs("--fraction", fraction or [], float)
     voxels = parse_pairs("--counts", counts or [], int)
-    shape, at_a_time = parse_size(size) if size else None, parse_batch(batch)
+    shape, at_a_time = None if size is None else parse_size(size), parse_batch(batch)
 
     from dsdcli.pipeline.defaults import free_name
     from dsdcli.pipeline.load import load

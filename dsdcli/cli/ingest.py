@@ -126,7 +126,7 @@ def ingest(
         axes=axes,
         downsample=downsample,
         holdout=holdout,
-        shape=parse_size(shape) if shape else None,
+        shape=None if shape is None else parse_size(shape),
         dtype=dtype,
         offset=offset,
         endian=endian,

@@ -1,12 +1,63 @@
 """Reading option values that are more than one word: sizes, batches, times, NAME=VALUE pairs."""
 
+import math
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TypeVar
 
 from dsdcli.errors import UsageError
 
 T = TypeVar("T", int, float)
+LONGEST = 255  # bytes of the name of a file; of a whole path and of a list, sixteen times as many
+DIGITS = 18  # of a whole number: none that means something here has more
+
+
+def check_words(words: Sequence[str]) -> None:
+    """See that the words of a command line can mean something.
+
+    Raises:
+        UsageError: one is empty, longer than any path, or holds a NUL byte.
+    """
+    for word in words:
+        long = len(os.fsencode(word)) > 16 * LONGEST
+        if long or ("," not in word and any(len(os.fsencode(part)) > LONGEST for part in re.split(r"[/\\=]", word))):
+            raise UsageError(f"'{word[:40]}...' has {len(word)} characters, more than any name of a file; shorten it")
+        if "\0" in word:
+            raise UsageError(f"'{word}' holds a NUL byte, which no name or value can; leave it out")
+        if not word or re.fullmatch(r"--[a-z-]+=", word):
+            raise UsageError(
+                f"{f'{word[:-1]} has no value' if word else 'an argument is empty'}; give one, or leave it out"
+            )
+
+
+def parse_whole(text: str) -> int | None:
+    """A whole number of plain digits, None if the text is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else None
+
+
+def parse_number(text: str) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: anything else.
+    """
+    value = float(text)
+    if not text.isascii() or not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def parse_integer(text: str) -> int:
+    """A whole number, which may be negative.
+
+    Raises:
+        ValueError: anything else.
+    """
+    number = parse_whole(text.strip().removeprefix("-"))
+    if number is None:
+        raise ValueError(f"{text} is no whole number")
+    return -number if text.strip().startswith("-") else number
 
 
 def parse_size(text: str) -> tuple[int, ...]:
@@ -15,10 +66,10 @@ def parse_size(text: str) -> tuple[int, ...]:
     Raises:
         UsageError: anything else.
     """
-    parts = text.lower().split("x")
-    if len(parts) not in (2, 3) or not all(p.isdigit() and int(p) > 0 for p in parts):
+    found = tuple(number for part in text.lower().split("x") if (number := parse_whole(part)))
+    if len(found) not in (2, 3) or len(found) <= text.lower().count("x"):
         raise UsageError(f"cannot read the size '{text}'; write HxW (such as 64x64) or DxHxW")
-    return tuple(int(p) for p in parts)
+    return found
 
 
 def parse_batch(text: str) -> int | None:
@@ -29,9 +80,9 @@ def parse_batch(text: str) -> int | None:
     """
     if text.lower() == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not (number := parse_whole(text)):
         raise UsageError(f"cannot read the batch '{text}'; write auto, or a whole number from 1 on")
-    return int(text)
+    return number
 
 
 def parse_duration(text: str) -> float:
@@ -40,13 +91,13 @@ def parse_duration(text: str) -> float:
     Raises:
         UsageError: anything else.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
+    match = re.fullmatch(rf"(\d{{1,{DIGITS}}}(?:\.\d+)?)([smh]?)", text.strip().lower(), re.ASCII)
     if not match or float(match[1]) == 0:
         raise UsageError(f"cannot read the time '{text}'; write it like 90s, 30m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def parse_pairs(option: str, texts: list[str], kind: Callable[[str], T]) -> dict[str, T]:
+def parse_pairs(option: str, texts: list[str], kind: type[T]) -> dict[str, T]:
     """``NAME=VALUE`` strings -> {name: kind(value)}.
 
     Raises:
@@ -56,7 +107,7 @@ def parse_pairs(option: str, texts: list[str], kind: Callable[[str], T]) -> dict
     for text in texts:
         name, _, value = text.rpartition("=")
         try:
-            number = kind(value)
+            number = kind(parse_integer(value) if kind is int else parse_number(value))
         except ValueError:
             number = None
         if not name or number is None:
@@ -76,7 +127,7 @@ def parse_phase(text: str) -> tuple[str, int]:
     """
     name, _, label = text.rpartition("=")
     try:
-        number = int(label)
+        number = parse_integer(label)
     except ValueError:
         number = None
     if not name.strip() or number is None:
@@ -91,7 +142,8 @@ def parse_box(text: str) -> list[tuple[int, int]]:
         UsageError: anything else.
     """
     parts = text.split(",")
-    found = [match for part in parts if (match := re.fullmatch(r"\s*(\d+):(\d+)\s*", part))]
+    limits = rf"\s*(\d{{1,{DIGITS}}}):(\d{{1,{DIGITS}}})\s*"
+    found = [match for part in parts if (match := re.fullmatch(limits, part, re.ASCII))]
     if len(found) < len(parts):
         raise UsageError(f"cannot read --box '{text}'; write LOW:HIGH for each axis, like 10:50,20:60 (y, then x)")
     return [(int(match[1]), int(match[2])) for match in found]
@@ -104,7 +156,7 @@ def parse_disk(text: str) -> list[float]:
         UsageError: anything else.
     """
     try:
-        return [float(part) for part in text.split(",")]
+        return [parse_number(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"cannot read --disk '{text}'; write Y,X,RADIUS in voxels, like 30,40,12") from None
 

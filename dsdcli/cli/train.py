@@ -1,6 +1,8 @@
 """`dsd train`: learn one model from a dataset, in a run folder that can be resumed."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +16,8 @@ from dsdcli.cli.options import AsJson, Device, Quiet
 from dsdcli.cli.parse import parse_duration, parse_size
 
 DIMENSIONS = {"2d": 2, "3d": 3}
+ASKED = (signal.SIGINT, signal.SIGTERM)
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # the last one: SLURM's warning; Windows has the first two
 
 
 def train(
@@ -37,13 +41,13 @@ def train(
 ) -> None:  # fmt: skip
     """Train a model on a dataset; prints the run folder.
 
-    Ctrl-C and SIGTERM save the state and exit; --resume continues from there, with the settings of the run (only
-    --steps and --max-time may be changed).
+    Ctrl-C, SIGTERM, SIGHUP (a lost connection) and SIGUSR1 (SLURM's warning) save the state and exit; --resume
+    continues from there, with the settings of the run (only --steps and --max-time may be changed).
     """
     set_quiet(quiet)
     ndim = DIMENSIONS.get((size or "").lower(), 2)
-    crops = parse_size(size) if size and size.lower() not in DIMENSIONS else None
-    seconds = parse_duration(max_time) if max_time else None
+    crops = None if size is None or size.lower() in DIMENSIONS else parse_size(size)
+    seconds = None if max_time is None else parse_duration(max_time)
 
     from dsdcli.pipeline.train import train as run
 
@@ -80,11 +84,23 @@ def train(
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying from them, so that the step in progress can end."""
+    """Collect the signals that ask a process to end instead of dying from them, so that the step in progress can end.
+
+    SIGHUP says that the terminal is gone: what would be said to it is dropped from then on. `nohup` has it ignored.
+    """
     caught: list[int] = []
-    previous = {
-        s: signal.signal(s, lambda number, frame: caught.append(number)) for s in (signal.SIGINT, signal.SIGTERM)
-    }
+    terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
+    def catch(number: int, frame: object) -> None:
+        caught.append(number)
+        if number == getattr(signal, "SIGHUP", None):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for terminal in terminals:
+                os.dup2(nowhere, terminal)
+            os.close(nowhere)
+
+    known = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    previous = {s: signal.signal(s, catch) for s in known if s in ASKED or signal.getsignal(s) != signal.SIG_IGN}
     try:
         yield caught
     finally:

@@ -16,6 +16,7 @@ from dsdcli.evaluation.metrics import Vectors, measure
 _TRIAL = 3.0  # seconds of measuring here before more processes are considered
 _WORTH = 15.0  # seconds of work left that are worth starting them, which takes some seconds each
 _CHUNKS_PER_WORKER = 8
+_MOST_JOBS = 1024
 _CHUNK_VOXELS = 2**17  # so that results come every few seconds
 
 Done = Callable[[int, Vectors], None]  # number of an image, its vectors
@@ -32,6 +33,10 @@ class Workers:
     jobs: int | None = None
     scheduler: str | None = None
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and not 1 <= self.jobs <= _MOST_JOBS:
+            raise UsageError(f"`jobs={self.jobs}`: it must lie between 1 and {_MOST_JOBS}")
 
 
 def measure_all(

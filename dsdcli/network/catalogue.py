@@ -6,6 +6,7 @@ import dsdcli
 from dsdcli.errors import UsageError
 
 CONFIG = "config.json"
+MANIFEST = "train.json"  # of a training run
 WEIGHTS = ("model.safetensors", "best.safetensors", "last.safetensors")  # in the order they are looked for
 
 

@@ -1,7 +1,6 @@
 """A model on disk: a folder with config.json and weights as safetensors; nothing is ever unpickled."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import torch
@@ -9,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dsdcli.errors import DataError, UsageError
-from dsdcli.files import atomic, write_json
+from dsdcli.files import atomic, parse_json, write_json
 from dsdcli.network.catalogue import CONFIG, WEIGHTS
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
@@ -82,10 +81,13 @@ def read_config(config_path: Path) -> ModelConfig:
         DataError: the file is missing or damaged.
     """
     try:
-        value = json.loads(config_path.read_text(encoding="utf-8"))
+        value = parse_json(config_path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {config_path} ({error})") from error
-    return ModelConfig.from_json(value)
+    try:
+        return ModelConfig.from_json(value)
+    except DataError as error:
+        raise DataError(f"{config_path}: {error}") from error
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
@@ -97,13 +99,13 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     """
     config = load_config(path)
     _, weights = locate(path)
+    tensors = {_of_format_3(name): t for name, t in load_tensors(weights).items()}
+    with torch.device("meta"):  # shapes alone, however large a damaged config makes them
+        wanted = {name: t.shape for name, t in UndoNet(config).state_dict().items()}
+    if wanted != {name: t.shape for name, t in tensors.items()}:
+        raise DataError(f"the weights in {weights} do not fit its {CONFIG}; use the pair that was saved together")
     model = UndoNet(config)
-    try:
-        model.load_state_dict({_of_format_3(name): t.float() for name, t in load_tensors(weights).items()})
-    except RuntimeError as error:
-        raise DataError(
-            f"the weights in {weights} do not fit its {CONFIG}; use the pair that was saved together"
-        ) from error
+    model.load_state_dict({name: t.float() for name, t in tensors.items()})
     return model.to(device).eval().requires_grad_(False)
 
 

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from dsdcli.data.phases import Phase
+from dsdcli.data.phases import MAX_PHASES, Phase
 from dsdcli.errors import DataError, UsageError
+from dsdcli.network.claims import Claims, check_model
 from dsdcli.process.lattice import Boundary
 
 FORMAT_VERSION = 3
@@ -112,7 +113,7 @@ class ModelConfig:
         """Inverse of `to_json`.
 
         Raises:
-            DataError: not a model's config, of a newer version, or incomplete.
+            DataError: not a model's config, of a newer version, incomplete, or without a meaning.
         """
         if not isinstance(value, dict) or value.get("format") != "dsd-model":
             raise DataError("this config.json does not describe a dsd model (no format: dsd-model)")
@@ -120,21 +121,28 @@ class ModelConfig:
             raise DataError(
                 f"model format {value.get('format_version')} is not {FORMAT_VERSION}: install a matching dsd"
             )
-        try:
-            if value["format_version"] == 2:
-                everyone = range(len(value["phases"]))
-                value = {**value, "carried": [phase for phase in everyone if phase != value["background"]]}
-                value["architecture"] = {**value["architecture"], "kind": "moments"}
-            known = {f.name: value[f.name] for f in fields(cls)}
-            arch = dict(known["architecture"])
-            arch["channels"] = tuple(arch["channels"])
-            known["architecture"] = Architecture(**arch)
-            known["phases"] = tuple(Phase(**p) for p in known["phases"])
-            known["integral_range"] = tuple(map(tuple, known["integral_range"]))
-            for name in ("carried", "fractions", "size"):
-                known[name] = tuple(known[name])
-            return cls(**known)
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"the model's config.json is incomplete or damaged ({error}); train or fetch it again"
-            ) from error
+        if value["format_version"] == 2:
+            value = _as_format_3(value)
+        names = {"model": cls, "phases": Phase, "architecture": Architecture}
+        check_model(value, {name: tuple(f.name for f in fields(kind)) for name, kind in names.items()})
+        known = {f.name: value[f.name] for f in fields(cls)}
+        architecture = known["architecture"]
+        known["architecture"] = Architecture(**{**architecture, "channels": tuple(architecture["channels"])})
+        known["phases"] = tuple(Phase(**phase) for phase in known["phases"])
+        known["integral_range"] = tuple(map(tuple, known["integral_range"]))
+        for name in ("carried", "fractions", "size"):
+            known[name] = tuple(known[name])
+        return cls(**known)
+
+
+def _as_format_3(value: dict[str, Any]) -> dict[str, Any]:
+    """A config of format 2 in the words of format 3."""
+    claims = Claims(value)
+    number = len(claims.list("phases", 2, MAX_PHASES))
+    background = claims.whole("background", 0, number - 1)
+    architecture = dict(Claims(claims.get("architecture"), "architecture").values)
+    return {
+        **{name: entry for name, entry in value.items() if name != "background"},
+        "carried": [phase for phase in range(number) if phase != background],
+        "architecture": {**architecture, "kind": "moments"},
+    }

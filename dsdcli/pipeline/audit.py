@@ -7,6 +7,7 @@ from typing import Any
 
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import AUDIT
+from dsdcli.network.catalogue import MANIFEST
 from dsdcli.network.checkpoint import digest
 from dsdcli.pipeline.model import LoadedModel
 from dsdcli.process.image import Decoded
@@ -14,7 +15,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.record import provenance
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.sweeps import PlaneSweeps
-from dsdcli.training.run import MANIFEST, Run
+from dsdcli.training.run import Run
 
 
 def audit_record(

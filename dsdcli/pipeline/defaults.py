@@ -6,7 +6,7 @@ from pathlib import Path
 from dsdcli.data.samples import is_samples, read_audit
 from dsdcli.data.writers import EXTENSIONS
 from dsdcli.errors import DataError, UsageError
-from dsdcli.network.catalogue import CONFIG, WEIGHTS, find_model
+from dsdcli.network.catalogue import CONFIG, MANIFEST, WEIGHTS, find_model
 from dsdcli.pipeline.progress import Note
 
 
@@ -40,11 +40,20 @@ def newest_samples(folder: Path = Path()) -> Path | None:
 
 
 def newest_run(folder: Path = Path("runs"), trained: bool = False) -> Path | None:
-    """The run in ``folder`` that was worked on last; with ``trained``, of those that have weights already."""
-    runs = [path.parent for path in folder.glob(f"*/{CONFIG}")]
-    if trained:
-        runs = [run for run in runs if any((run / name).is_file() for name in WEIGHTS)]
+    """The run in ``folder`` that was worked on last, of those that can be gone on with; with ``trained``, of the models
+    there that have weights already. What a crash or a copy has left of others is passed over."""
+    needed = WEIGHTS if trained else (MANIFEST,)
+    runs = [
+        path.parent
+        for path in folder.glob(f"*/{CONFIG}")
+        if _filled(path) and any(_filled(path.parent / name) for name in needed)
+    ]
     return max(runs, key=lambda run: max(_age(path) for path in run.iterdir()), default=None)
+
+
+def _filled(path: Path) -> bool:
+    """Whether a file is there, and not the empty one that a crash of the machine leaves."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def choose_model(name: str | None) -> tuple[Path, str]:

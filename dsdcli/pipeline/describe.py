@@ -1,6 +1,5 @@
 """What is in a file, as plain values ready for JSON."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from dsdcli.data.dataset import SPLITS, Dataset, is_dataset
 from dsdcli.data.formats import read_image
 from dsdcli.data.phases import count_labels
 from dsdcli.data.samples import Samples, is_samples, read_samples
-from dsdcli.network.catalogue import CONFIG, shipped_models
+from dsdcli.network.catalogue import CONFIG, MANIFEST, shipped_models
 
 
 def describe(file: str | Path) -> dict[str, Any]:
@@ -38,7 +37,7 @@ def _is_model(folder: Path) -> bool:
 def describe_model(path: Path) -> dict[str, Any]:
     """What is in a model or run folder: config, weights, parameters, digest and training state."""
     from dsdcli.network.checkpoint import digest, load_config, load_tensors, locate
-    from dsdcli.training.run import LOG, MANIFEST
+    from dsdcli.training.log import LOG, Log
 
     config = load_config(path)
     config_path, weights = locate(path)
@@ -51,13 +50,13 @@ def describe_model(path: Path) -> dict[str, Any]:
         "digest": digest(path),
         "config": config.to_json(),
     }
-    log = folder / LOG
-    if log.is_file():
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        result["training"] = {"steps": max((line["step"] for line in lines), default=0), "log": log.name}
-        validated = [line for line in lines if "validation" in line]
-        if validated:
-            result["training"]["best_validation"] = min(line["validation"] for line in validated)
+    if (folder / LOG).is_file():
+        log = Log.read(folder / LOG)
+        result["training"] = {"steps": max((entry["step"] for entry in log.entries), default=0), "log": LOG}
+        if log.validations:
+            result["training"]["best_validation"] = min(log.validations)
+        if log.unreadable:
+            result["training"]["unreadable_lines"] = log.unreadable
     return result
 
 

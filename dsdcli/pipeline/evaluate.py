@@ -22,7 +22,7 @@ from dsdcli.files import require_folder
 from dsdcli.pipeline.defaults import newest_dataset, newest_samples, recorded_dataset
 from dsdcli.pipeline.inputs import differences, named_phases, open_real, read_stack, with_voxels_of
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
-from dsdcli.record import provenance
+from dsdcli.record import check_seed, provenance
 from dsdcli.view import table
 from dsdcli.view.report import comparison_table, write_report
 
@@ -124,8 +124,11 @@ def evaluate(
     """
     chosen = choose_metrics(metrics)
     _check_gates(gates or {}, chosen)
+    check_seed(seed)
     if report is not None:
         require_folder(Path(report))
+        if Path(report).is_dir():
+            raise UsageError(f"`report={report}` is a folder; name a file, such as report.html")
     if samples is None:
         samples = _newest_samples(note)
     path = Path(samples) if isinstance(samples, Path | str) else None

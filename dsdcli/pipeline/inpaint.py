@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from dsdcli.data.scan import Labels, Scan, box_mask, disk_mask, doubt_scale, parse_plane, read_mask, read_scan
-from dsdcli.device import free_memory
+from dsdcli.data.voxel import sides
+from dsdcli.device import free_memory, free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.audit import audit_record, decoding_record
-from dsdcli.pipeline.job import choose_sampler, merge_porosity, pick_seed
+from dsdcli.pipeline.job import RECORD, choose_sampler, merge_porosity, pick_seed
 from dsdcli.pipeline.model import LoadedModel
 from dsdcli.pipeline.output import Fillings
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import as_boundary
-from dsdcli.sampling.blocks import fitting_batch
+from dsdcli.sampling.blocks import fitting_batch, peak_bytes
 from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.generate import generate as draw
 from dsdcli.sampling.hole_counts import drawn, kept, shared
@@ -94,6 +95,10 @@ def inpaint(
         note(f"WARNING: {line}")
     found = [marked for marked, _ in read]
     found += [box_mask(box, shape) for box in boxes] + [disk_mask(disk, shape) for disk in disks]
+    if n < 1:
+        raise UsageError(f"`n={n}`: at least 1 is needed")
+    needed = n * (RECORD + 2 * scan.image.size)  # the fillings, and their labels
+    require(needed, free_ram(), f"{n} fillings of {sides(shape)}", "fewer")
     hole = _hole(np.logical_or.reduce([scan.unknown, *found]), boundary)
     parts, number = hole.parts, len(config.phases)
     if wanted or counts:
@@ -136,6 +141,9 @@ def _fill(
     decoding: list[list[dict[str, float]]] = [[] for _ in totals]
     began = time.monotonic()
     around = windows(hole, max(MARGIN, max(config.size) // 2), config.architecture.multiple)
+    widest = max((window.hole for window in around), key=lambda hole: hole.sites)
+    needed = peak_bytes(config, widest, model.device, 1)
+    require(needed, free_memory(model.device), f"the surroundings of a hole, {sides(widest.shape)},", "a smaller hole")
     work = np.cumsum([0, *(window.hole.sites for window in around)])
     progress(0, 100, "")
     for number, window in enumerate(around):

@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsdcli.device import free_memory
+from dsdcli.data.voxel import sides
+from dsdcli.device import free_memory, free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.model import LoadedModel
 from dsdcli.process.lattice import Lattice, as_boundary
-from dsdcli.sampling.blocks import fitting_batch
+from dsdcli.record import check_seed
+from dsdcli.sampling.blocks import fitting_batch, peak_bytes
 from dsdcli.sampling.registry import make_sampler
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.sweeps import PlaneSweeps
 from dsdcli.sampling.trapezoidal import Trapezoidal
+
+RECORD = 2**11  # bytes that the counts and the record of a sample take
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ class Job:
             UsageError: a size of another dimension than the model's, or an unknown boundary.
         """
         config = loaded.config
-        size = size or config.size
+        size = config.size if size is None else size
         if len(size) == 3 and config.ndim == 2:
             if settings != Trapezoidal():
                 raise UsageError(
@@ -57,8 +61,11 @@ class Job:
         elif len(size) != config.ndim:
             wanted = "(H, W) or (D, H, W)" if config.ndim == 2 else "(D, H, W)"
             raise UsageError(f"{loaded.path.name} is a {config.ndim}D model; give `size={wanted}`")
-        lattice = Lattice(tuple(size), as_boundary(boundary) if boundary else config.boundary)
-        batch = batch or fitting_batch(config, lattice, loaded.device, free_memory(loaded.device))
+        lattice = Lattice(tuple(size), config.boundary if boundary is None else as_boundary(boundary))
+        if batch is None:
+            batch = fitting_batch(config, lattice, loaded.device, free_memory(loaded.device))
+        if batch < 1:
+            raise UsageError(f"`batch={batch}`: it must be at least 1")
         return cls(loaded, lattice, settings, pick_seed(seed), batch)
 
     @classmethod
@@ -74,6 +81,22 @@ class Job:
     ) -> "Job":
         """`of` the model at ``path``, loaded for it."""
         return cls.of(LoadedModel.open(path, device), size, boundary, settings, seed, batch)
+
+    def check_memory(self, number: int) -> None:
+        """See, before the work, that there is memory for so many samples, but for those that are kept.
+
+        Raises:
+            UsageError: there is not; says what is needed.
+        """
+        config, device, lattice = self.loaded.config, self.loaded.device, self.lattice
+        at_once = together = min(self.batch, number)
+        if isinstance(self.settings, PlaneSweeps):  # the planes of one orientation
+            lattice = Lattice(tuple(sorted(lattice.shape)[1:]), lattice.boundary)
+            together = self.lattice.sites // lattice.sites
+        needed = peak_bytes(config, lattice, device, together)
+        what = f"{at_once} of {sides(self.lattice.shape)} at a time"
+        require(needed, free_memory(device), what, "a smaller `size` or `batch`")
+        require(number * RECORD, free_ram(), f"the records of {number} samples", "fewer")
 
     @property
     def model(self) -> UndoNet:
@@ -113,5 +136,5 @@ def merge_porosity(porosity: float | None, fractions: Mapping[str, float] | None
 
 
 def pick_seed(seed: int | None) -> int:
-    """The seed that was given, or a new one."""
-    return seed if seed is not None else int(np.random.SeedSequence().generate_state(1)[0])
+    """The seed that was given, or a new one; raises as `dsdcli.record.check_seed`."""
+    return check_seed(seed) if seed is not None else int(np.random.SeedSequence().generate_state(1)[0])

@@ -9,6 +9,8 @@ import numpy as np
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase, find_phase
+from dsdcli.data.voxel import sides
+from dsdcli.device import free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.fields import Map, Profile, by_phase, cells_of, read_map, read_profile, table_of
 from dsdcli.pipeline.job import Job
@@ -77,6 +79,9 @@ def make_order(
         UsageError: a request that cannot be met.
         DataError: a file is unreadable, or ``like`` smaller than the samples.
     """
+    if number < 1:
+        raise UsageError(f"`n={number}`: at least 1 is needed")
+    job.check_memory(number)
     config, lattice = job.model.config, job.lattice
     if like is not None and (fractions or counts or profiles or fields):
         raise UsageError(
@@ -98,9 +103,10 @@ def make_order(
         if counts:
             raise UsageError("`counts` are those of a whole sample; with cells of their own give `fractions` instead")
         table = table_of(by_phase(maps, fractions, config.phases), cells, config.fractions)
-        totals = np.tile(table, (number, 1, 1))
+        totals = np.broadcast_to(table, (number, *table.shape))
     else:
-        totals = np.tile(_whole(job, fractions, counts, known), (number, 1, 1))
+        whole = _whole(job, fractions, counts, known)
+        totals = np.broadcast_to(whole, (number, 1, len(whole)))
     if known is not None:
         _agree(known, totals, cells, [phase.name for phase in config.phases])
     return Order(totals, cells, known)
@@ -134,7 +140,7 @@ def _agree(known: Known, totals: np.ndarray, cells: Cells | None, names: Sequenc
     labels = np.ones(known.mask.shape, np.int64) if cells is None else cells.labels
     flat = (labels[known.mask] - 1) * len(names) + known.image[known.mask]
     held = np.bincount(flat, minlength=totals.shape[1] * len(names)).reshape(-1, len(names))
-    lacking = held - totals.reshape(len(totals), *held.shape).min(0)
+    lacking = held - totals.min(0)
     if (lacking > 0).any():
         cell, phase = map(int, np.unravel_index(lacking.argmax(), lacking.shape))
         where = "a sample" if cells is None else f"the cell that begins at {cells.corner(cell)}"
@@ -147,6 +153,7 @@ def _totals_like(job: Job, number: int, like: Dataset | Path | str, cells: Cells
     config = job.model.config
     dataset = like if isinstance(like, Dataset) else Dataset.open(like)
     table = _translation(dataset, config.phases)
+    require(number * job.lattice.sites, free_ram(), f"{number} crops of {sides(job.lattice.shape)}", "fewer")
     crops = dataset.crops("train", number, job.lattice.shape, np.random.default_rng(job.seed))
     phases = len(config.phases)
     if cells is not None:

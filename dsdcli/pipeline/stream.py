@@ -1,5 +1,6 @@
 """The samples of a job as they are made: one by one, all in memory, or straight into a file."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from dsdcli.data.phases import Phase, to_labels
+from dsdcli.data.phases import Phase, label_dtype, to_labels
 from dsdcli.data.samples import write_samples
+from dsdcli.data.voxel import sides
 from dsdcli.data.writers.sink import appends, open_sink
+from dsdcli.device import free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.audit import audit_record, decoding_record
 from dsdcli.pipeline.job import Job
@@ -139,7 +142,8 @@ class Stream:
 
     def collect(self) -> Samples:
         """All samples in memory."""
-        config = self.job.loaded.config
+        config, sites = self.job.loaded.config, self.job.lattice.sites
+        require(len(self) * sites, free_ram(), f"{len(self)} samples of {sides(self.job.lattice.shape)}", "fewer")
         stack = np.empty((len(self), *self.job.lattice.shape), np.uint8)
         for sample in self:
             stack[sample.index - self.indices.start] = sample.image
@@ -148,6 +152,15 @@ class Stream:
     def save(self, path: Path | str) -> Written:
         """As `Samples.save`; formats that can grow (.h5, .npy, .zarr) take each sample as it comes."""
         out, config = check_output(path), self.job.loaded.config
+        voxels = len(self) * self.job.lattice.sites
+        if out.suffix.lower() == ".npy":  # the one that is not compressed
+            free = shutil.disk_usage(out.absolute().parent).free
+            needed = voxels * label_dtype(config.phases).itemsize
+            require(needed, free, f"{len(self)} samples in {out}", "fewer, or .h5", "disk")
+        elif not appends(out):  # then there are labels beside the stack
+            require(
+                2 * voxels, free_ram(), f"{len(self)} samples in {out}", "fewer, or .h5, which takes them one by one"
+            )
 
         def write(file: Path, extra: dict[str, Any]) -> None:
             size, unit = config.voxel_size, config.voxel_unit

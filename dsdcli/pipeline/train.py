@@ -10,18 +10,21 @@ import torch
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.voxel import sides
-from dsdcli.device import pick_device
+from dsdcli.device import free_memory, pick_device, require
 from dsdcli.errors import DsdError, UsageError
 from dsdcli.network.catalogue import find_model
-from dsdcli.network.checkpoint import load_model
+from dsdcli.network.checkpoint import digest, load_model
+from dsdcli.network.config import preset as architecture_of
 from dsdcli.pipeline.defaults import default_dataset, newest_run
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.lattice import as_boundary
 from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.trapezoidal import Trapezoidal
+from dsdcli.training.lock import locked
+from dsdcli.training.log import LOG
 from dsdcli.training.recipes import TrainSettings, choose_settings
 from dsdcli.training.run import Run, make_config
-from dsdcli.training.trainer import Report, Trainer
+from dsdcli.training.trainer import Report, Trainer, step_bytes
 from dsdcli.view.sheet import write_sheet
 
 SHEET_IMAGES = 8
@@ -99,7 +102,7 @@ def train(
     given = {name: value for name, value in given.items() if value is not None}
     target, folder = pick_device(device), None if out is None else Path(out)
     if resume:
-        if start_from:
+        if start_from is not None:
             raise UsageError("`resume=True` goes on with a run, `start_from` starts a new one; give one of them")
         run, data, settings = _resumed(folder, dataset, given, note)
         config = run.config()
@@ -107,21 +110,39 @@ def train(
         run, (data, settings) = None, _started(dataset, given, ndim, target, note)
         config = make_config(data, settings)
     trainer = Trainer(config, settings, data, target)
-    if start_from:
-        trainer.start_from(load_model(find_model(str(start_from)), target))
     if run is None:
-        run = Run.create(folder, data, config, settings)
-    elif run.resumable():
-        trainer.restore(run.folder)
-        run.trim_log(trainer.step)
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    note(
-        f"run {run.folder}: {settings.preset} ({parameters / 1e6:.2f} M parameters), crops "
-        f"{sides(settings.size)}, {settings.batch} a step, {settings.boundary}, {target.type}, {settings.precision}"
-    )
-    _drive(run, trainer, note, progress, stop)
+        begun_with = None if start_from is None else _start_from(trainer, find_model(str(start_from)))
+        run = Run.create(folder, data, config, settings, begun_with)
+        resume = False
+    with locked(run.folder):
+        if resume:
+            _restore(run, trainer, note)
+        parameters = sum(p.numel() for p in trainer.model.parameters())
+        note(
+            f"run {run.folder}: {settings.preset} ({parameters / 1e6:.2f} M parameters), crops "
+            f"{sides(settings.size)}, {settings.batch} a step, {settings.boundary}, {target.type}, {settings.precision}"
+        )
+        _drive(run, trainer, note, progress, stop)
     best = None if trainer.best == float("inf") else trainer.best
     return Trained(run.folder, trainer.step, trainer.seconds, best, trainer.finished())
+
+
+def _start_from(trainer: Trainer, path: Path) -> dict[str, str]:
+    """Begin with the weights of a model; what the manifest says of it."""
+    trainer.start_from(load_model(path, trainer.device))
+    return {"path": str(path.absolute()), "digest": digest(path)}
+
+
+def _restore(run: Run, trainer: Trainer, note: Note) -> None:
+    """Go on from the last checkpoint, or begin anew where a run was ended before its first one."""
+    begun_with = run.manifest().get("start_from")
+    unreadable = run.restore(trainer)
+    if unreadable:
+        note(f"note: dropped {unreadable} torn or garbled lines of {run.folder / LOG}")
+    if not run.resumable():
+        note(f"note: {run.folder} was ended before its first checkpoint; it begins anew")
+        if begun_with and _start_from(trainer, Path(begun_with["path"])) != begun_with:
+            raise UsageError(f"{begun_with['path']} has changed since {run.folder} began with it; start a new run")
 
 
 def _started(
@@ -130,6 +151,11 @@ def _started(
     """The dataset and the settings of a new run."""
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset or default_dataset(note))
     settings, notes = choose_settings(data, given, device.type == "cuda", ndim)
+    needed, what = (
+        step_bytes(architecture_of(settings.preset), settings),
+        f"{settings.batch} crops of {sides(settings.size)}",
+    )
+    require(needed, free_memory(device), f"training steps of {what}", "a smaller `size` or `batch`")
     for line in notes:
         note(f"note: {line}")
     return data, settings
@@ -162,7 +188,7 @@ def _drive(run: Run, trainer: Trainer, note: Note, progress: Progress, stop: Cal
         for report in trainer.run():
             speed = report.step / report.seconds
             done = min(report.seconds, limit) if limit else report.step
-            progress(done, limit or steps, f"step {report.step} loss {report.mean:.4f} {speed:.2f} steps/s")
+            progress(done, limit or steps, f"step {report.step} loss {report.median:.4f} {speed:.2f} steps/s")
             if report.validation is not None:
                 run.log(report)
                 run.checkpoint(trainer, report.best)

@@ -92,7 +92,7 @@ def generate(
         given = Given(
             None if told is None else told.expand(len(members), *told.shape),
             cells,
-            None if cells is None else torch.from_numpy(wanted).to(device),
+            None if cells is None else torch.from_numpy(wanted.copy()).to(device),
         )
         undo, clean = (Freezing(InBlocks(head, members.start, given), frozen) for head in (model.undo, model.clean))
         generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in members]

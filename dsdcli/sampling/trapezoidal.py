@@ -14,6 +14,9 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles, leap
 from dsdcli.sampling.rates import Rates, at_particles
 
+MOST_STEPS = 10**5
+MOST_ETA = 100.0  # beyond the full process, hops only take longer
+
 
 @dataclass(frozen=True)
 class Trapezoidal:
@@ -39,10 +42,10 @@ class Trapezoidal:
         return 2 * self.steps + 1
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"the sampler needs at least 1 step, not {self.steps}")
-        if not self.eta >= 0:
-            raise UsageError(f"eta must be 0 or more, not {self.eta}")
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise UsageError(f"`steps={self.steps}`: the sampler takes 1 to {MOST_STEPS}")
+        if not 0 <= self.eta <= MOST_ETA:
+            raise UsageError(f"`eta={self.eta:g}`: it must lie between 0 and {MOST_ETA:g}; 1 is the full process")
         if not self.dose_end > 0:
             raise UsageError(f"the final dose must be positive, not {self.dose_end}")
 

@@ -1,5 +1,6 @@
 """Random holes to train in-painting on: boxes, and free-form ones whose walk is exact."""
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -17,20 +18,26 @@ BOXES = (1, 2, 4, 8)  # in a crop; several, as they give more rim to learn from
 
 
 def random_boxes(lattice: Lattice, rng: np.random.Generator) -> Hole:
-    """Boxes anywhere in the lattice, often at its border, that do not touch: one of 2 sites up to nearly the whole
-    lattice on each side, or several smaller ones."""
+    """Boxes anywhere in the lattice, often at its border, that do not touch: one of 2 sites (1 where 2 leave too few
+    surroundings) up to nearly the whole lattice on each side, or several smaller ones."""
     mask = np.zeros(lattice.shape, bool)
     wanted = int(rng.choice(BOXES))
-    longest = [max(min(2, n), round(n * wanted ** (-0.5 / lattice.ndim))) for n in lattice.shape]
+    shortest = [min(2, n) for n in lattice.shape]
+    if math.prod(shortest) > SHARE * lattice.sites:
+        shortest = [1] * lattice.ndim
+    ends = [  # of the ranges that the sides are drawn from; in lattices of a few sites several boxes are the shortest
+        max(round(n * wanted ** (-0.5 / lattice.ndim)), least + 1)
+        for n, least in zip(lattice.shape, shortest, strict=True)
+    ]
     beyond: Literal["wrap", "constant"] = "wrap" if lattice.boundary == "periodic" else "constant"
     attempts = 0
     while attempts < 2 * wanted or not mask.any():
         attempts += 1
-        sides = [int(rng.integers(min(2, n), max(most, 2))) for n, most in zip(lattice.shape, longest, strict=True)]
+        sides = [int(rng.integers(least, end)) for least, end in zip(shortest, ends, strict=True)]
         low = [int(rng.integers(0, n - side + 1)) for n, side in zip(lattice.shape, sides, strict=True)]
         box = np.zeros(lattice.shape, bool)
         box[tuple(slice(a, a + side) for a, side in zip(low, sides, strict=True))] = True
-        room = mask.sum() + box.sum() <= SHARE * lattice.sites or lattice.sites < 4
+        room = mask.sum() + box.sum() <= SHARE * lattice.sites or lattice.sites == 1
         if room and not (binary_dilation(np.pad(box, 1)) & np.pad(mask, 1, beyond)).any():
             mask |= box
     return Hole(lattice.shape, lattice.boundary, mask=mask)

@@ -4,6 +4,7 @@ They follow from the structure, the size and the dimension of the images, and fr
 are kept in its manifest, so that it can be resumed and repeated.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from dsdcli.data.fit import SIDES, USUAL, fitting_sides, largest_side
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.config import preset as check_preset
 from dsdcli.process.lattice import Boundary
+from dsdcli.record import check_seed
 
 # Of each preset; ``voxels``: of the crops of one step together.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -25,6 +27,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 STRUCTURES = 4  # a crop should be as many times as wide as structure reaches
 LARGEST = {(2, False): USUAL, (3, False): 48, (2, True): SIDES[-1], (3, True): USUAL}  # side, by dimension and GPU
 _DECAYED = 0.1  # structure reaches as far as the covariance of a phase exceeds this share of its variance
+SHORTEST = 4  # side of a crop: of fewer voxels, next to nothing is left around a hole
+MOST = 10**9  # of steps and of crops
 _PROBED = 2**19  # voxels of the crops that the reach is measured on
 
 
@@ -66,14 +70,19 @@ class TrainSettings:
     validate_every: int = 500
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.validate_every < 1:
-            raise UsageError("steps, batch and the validation interval must be at least 1")
+        for name in ("steps", "batch", "validate_every"):
+            number = getattr(self, name)
+            if not 1 <= number <= MOST:
+                raise UsageError(f"`{name}={number}`: it must lie between 1 and {MOST}")
+        if len(self.size) not in (2, 3) or min(self.size) < SHORTEST:
+            raise UsageError(f"`size={self.size}`: crops have two or three sides of {SHORTEST} voxels or more")
         if self.precision not in ("float32", "bfloat16"):
             raise UsageError(f"unknown precision '{self.precision}': use float32 or bfloat16")
-        if not self.lr > 0:
-            raise UsageError(f"the learning rate must be positive, not {self.lr}")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise UsageError("the time limit must be positive")
+        if not 0 < self.lr <= 1:
+            raise UsageError(f"`lr={self.lr:g}`: the learning rate must be positive, and 1 at most")
+        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
+            raise UsageError(f"`max_seconds={self.max_seconds:g}`: the time limit must be positive and finite")
+        check_seed(self.seed)
 
 
 def choose_settings(
@@ -104,17 +113,18 @@ def choose_settings(
     else:
         side, notes = choose_side(dataset, ndim, gpu)
         size = (side,) * ndim
-    for split in ("train", "heldout"):
-        dataset.crops(split, 1, size, np.random.default_rng(0))  # fails before training, not during it
     chosen = {
         "size": size,
-        "batch": max(1, voxels // int(np.prod(size))),
+        "batch": max(1, voxels // max(1, math.prod(size))),
         "max_seconds": None,
         "seed": 0,
         "boundary": "noflux",
         "precision": "bfloat16" if gpu else "float32",
     }
-    return TrainSettings(**{**recipe, **chosen, **given, "preset": preset}), notes
+    settings = TrainSettings(**{**recipe, **chosen, **given, "preset": preset})
+    for split in ("train", "heldout"):
+        dataset.crops(split, 1, size, np.random.default_rng(0))  # fails before training, not during it
+    return settings, notes
 
 
 def choose_side(dataset: Dataset, ndim: int, gpu: bool) -> tuple[int, list[str]]:

@@ -1,7 +1,7 @@
 """A run on disk: configuration, manifest, metrics log and checkpoints."""
 
+import contextlib
 import itertools
-import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,20 +11,20 @@ import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
-from dsdcli.errors import DataError, UsageError
-from dsdcli.files import write_json
-from dsdcli.network.catalogue import CONFIG
+from dsdcli.errors import DataError, DsdError, UsageError
+from dsdcli.files import parse_json, require_folder, write_json
+from dsdcli.network.catalogue import CONFIG, MANIFEST
 from dsdcli.network.checkpoint import read_config, save_config, save_tensors
 from dsdcli.network.config import ModelConfig, preset
 from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range
 from dsdcli.record import provenance
+from dsdcli.training.log import LOG, append, trim
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.trainer import STATE, Report, Trainer
 
-MANIFEST = "train.json"
-LOG = "metrics.jsonl"
+BEST, LAST = "best.safetensors", "last.safetensors"
 SPECTRUM_CROPS = 2000
 SPECTRUM_VOXELS = 2**23
 KERNEL = {2: 5, 3: 3}  # of the convolutions by dimension: wider ones cost little in 2D
@@ -71,30 +71,54 @@ class Run:
         self.folder = folder
 
     @classmethod
-    def create(cls, out: Path | None, dataset: Dataset, config: ModelConfig, settings: TrainSettings) -> "Run":
+    def create(
+        cls,
+        out: Path | None,
+        dataset: Dataset,
+        config: ModelConfig,
+        settings: TrainSettings,
+        start_from: dict[str, str] | None = None,
+    ) -> "Run":
         """Make the folder (``runs/<dataset>-001`` and up when ``out`` is None) and write its config and manifest.
+
+        Args:
+            start_from: ``path`` and ``digest`` of the model whose weights it begins with.
 
         Raises:
             UsageError: ``out`` exists and is not an empty folder, or its parent does not exist.
+            DsdError: the system could not write; then there is no such folder.
         """
-        out = out or _next_folder(dataset)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{out} exists already; go on with it by `resume=True`, or name another folder by `out`")
-        if not out.absolute().parent.is_dir():
-            raise UsageError(f"cannot make {out}: the folder {out.absolute().parent} does not exist; create it first")
-        out.mkdir(exist_ok=True)
-        run = cls(out)
-        save_config(out, config)
-        write_json(
-            out / MANIFEST,
-            {
-                "settings": asdict(settings),
-                "dataset": {"path": str(dataset.path.absolute()), "digest": dataset.digest},
-                **provenance(),
-                "machine": {"threads": torch.get_num_threads(), "gpu": _gpu_name()},
-            },
-        )
-        return run
+        if out is not None:
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise UsageError(
+                    f"{out} exists already; go on with it by `resume=True`, or name another folder by `out`"
+                )
+            require_folder(out)
+        try:
+            if out is None:
+                out = _next_folder(dataset)
+            else:
+                out.mkdir(exist_ok=True)
+        except OSError as error:
+            raise DsdError(f"cannot make {error.filename}: {error.strerror or error}") from error
+        try:
+            save_config(out, config)
+            write_json(  # last: a folder with it is a run
+                out / MANIFEST,
+                {
+                    "settings": asdict(settings),
+                    "dataset": {"path": str(dataset.path.absolute()), "digest": dataset.digest},
+                    "start_from": start_from,
+                    **provenance(),
+                    "machine": {"threads": torch.get_num_threads(), "gpu": _gpu_name()},
+                },
+            )
+        except DsdError:
+            (out / CONFIG).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                out.rmdir()
+            raise
+        return cls(out)
 
     def manifest(self) -> dict[str, Any]:
         """What the run was started with.
@@ -106,17 +130,19 @@ class Run:
         if not (self.folder / MANIFEST).is_file() or not (self.folder / CONFIG).is_file():
             raise UsageError(f"{self.folder} is not a training run (no {MANIFEST}); runs lie in ./runs")
         try:
-            value = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            value = parse_json((self.folder / MANIFEST).read_bytes())
             value["settings"]["size"] = tuple(value["settings"]["size"])
+            if not all(isinstance(value["dataset"][name], str) for name in ("path", "digest")):
+                raise TypeError("its dataset is not named")
             return value
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.folder / MANIFEST} is damaged ({error}); start a new run") from error
 
     def settings(self) -> TrainSettings:
         """The settings the run was started with; raises as `manifest`."""
         try:
             return TrainSettings(**self.manifest()["settings"])
-        except TypeError as error:
+        except (TypeError, UsageError) as error:
             raise DataError(f"{self.folder / MANIFEST} does not fit this version of dsd ({error})") from error
 
     def config(self) -> ModelConfig:
@@ -128,28 +154,44 @@ class Run:
         return (self.folder / STATE).is_file()
 
     def log(self, report: Report) -> None:
-        """Append one line to the metrics log; its ``loss`` is the mean of the last 100 steps."""
+        """Append one line to the metrics log; its ``loss`` is the mean of the last 100 steps.
+
+        Raises:
+            DsdError: the system could not write.
+        """
         line: dict[str, float] = {"step": report.step, "loss": report.mean, "lr": report.lr}
         line["seconds"] = round(report.seconds, 3)
         if report.validation is not None:
             line["validation"] = report.validation
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append(self.folder / LOG, line)
 
-    def trim_log(self, step: int) -> None:
-        """Drop the lines after ``step``, so that a resumed run leaves the log of an uninterrupted one."""
-        path = self.folder / LOG
-        if path.is_file():
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step]
-            path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    def restore(self, trainer: Trainer) -> int:
+        """Bring a new trainer, and the log, to where the last checkpoint was made; to the beginning if there is none.
+
+        Returns:
+            lines of the log that could not be read, which are dropped.
+
+        Raises:
+            DataError: the state is damaged.
+            DsdError: the system could not write.
+        """
+        if (self.folder / STATE).is_file():
+            trainer.restore(self.folder)
+            if not (self.folder / BEST).is_file():
+                trainer.best = math.inf  # so that the next validation makes one
+        return trim(self.folder / LOG, trainer.step)
 
     def checkpoint(self, trainer: Trainer, best: bool) -> None:
-        """Save the full state and the averaged weights as ``last``, and as ``best`` too if told so."""
-        trainer.save(self.folder)
+        """Save the averaged weights as ``last``, and as ``best`` too if told so, and the full state.
+
+        The state comes last: it knows the best loss, whose weights must then be there. Whatever ends this half-way, the
+        run goes on from the state before, and makes the same weights again.
+        """
         weights = trainer.average.state_dict()
-        save_tensors(self.folder / "last.safetensors", weights)
         if best:
-            save_tensors(self.folder / "best.safetensors", weights)
+            save_tensors(self.folder / BEST, weights)
+        save_tensors(self.folder / LAST, weights)
+        trainer.save(self.folder)
 
     def sheet(self, step: int) -> Path:
         """Where the samples drawn at a step are shown."""
@@ -157,10 +199,15 @@ class Run:
 
 
 def _next_folder(dataset: Dataset) -> Path:
-    """The first of runs/<dataset>-001, -002, ... that is free."""
+    """Make the first of runs/<dataset>-001, -002, ... that is free, for this process alone."""
     stem = dataset.path.name.split(".")[0]
     Path("runs").mkdir(exist_ok=True)
-    return next(p for n in itertools.count(1) if not (p := Path("runs") / f"{stem}-{n:03d}").exists())
+    for number in itertools.count(1):
+        folder = Path("runs") / f"{stem}-{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("endless")
 
 
 def _gpu_name() -> str | None:

@@ -2,20 +2,23 @@
 
 python examples/studies/benchmark_train.py rocks.dsd.h5                 (tiny, 16 crops of 64x64, half of them in holes)
 python examples/studies/benchmark_train.py rocks.dsd.h5 --compare       (whole steps, in several set-ups)
+python examples/studies/benchmark_train.py rocks.dsd.h5 --memory 20000  (so many tiny steps: does the memory grow?)
 """
 
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from shared import machine, options
+from shared import machine, options, print_row, print_table
 from stopwatch import Stopwatch, channels_first, finish, peak_memory, print_ratios, side_by_side, with_threads
 
 from dsdcli.cli.parse import parse_size
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
+from dsdcli.network.config import Architecture
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
 from dsdcli.training.trainer import Trainer
@@ -23,6 +26,7 @@ from dsdcli.training.trainer import Trainer
 WARM_UP = 2
 ROUNDS = 7
 LR = 1e-4
+SMALLEST = Architecture((8,), blocks=1, fine=4)
 
 
 def make_eigenbases(trainer: Trainer) -> None:
@@ -103,6 +107,16 @@ def compare(make: Callable[..., Trainer]) -> None:
     print_ratios(side_by_side(work, ROUNDS))
 
 
+def watch_memory(trainer: Trainer) -> None:
+    """Train to the end, and print the memory of the process (resident, Linux) on the way."""
+    steps = trainer.settings.steps
+    print_table(["steps", "MiB"])
+    for report in trainer.run():
+        if report.step in (steps // 20, steps // 4, steps // 2, steps):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            print_row([report.step, f"{pages * resource.getpagesize() / 2**20:.1f}"])
+
+
 def main() -> None:
     parser = options(__doc__, "threads", "device")
     parser.add_argument("dataset", type=Path)
@@ -110,6 +124,9 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=(64, 64))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=30, help="steps to time (default 30)")
+    parser.add_argument(
+        "--memory", type=int, metavar="N", help="watch the memory over N steps of 2 crops of 8x8 instead"
+    )
     parser.add_argument("--compare", action="store_true", help="time steps in several set-ups instead")
     chosen = parser.parse_args()
     if chosen.threads:
@@ -119,13 +136,21 @@ def main() -> None:
         chosen.preset, chosen.size, 10**6, None, chosen.batch, 1e-3, 0, "noflux",
         "bfloat16" if device.type == "cuda" else "float32",
     )  # fmt: skip
+    if chosen.memory:
+        settings = replace(settings, size=(8, 8), batch=2, steps=chosen.memory, validate_every=chosen.memory)
     dataset = Dataset.open(chosen.dataset)
     config = make_config(dataset, settings)
 
     def make(**changes: str) -> Trainer:
         return Trainer(config, replace(settings, **changes), dataset, device)
 
-    compare(make) if chosen.compare else measure(make(), chosen.steps)
+    if chosen.memory:
+        config = replace(config, architecture=SMALLEST)
+        watch_memory(make())
+    elif chosen.compare:
+        compare(make)
+    else:
+        measure(make(), chosen.steps)
 
 
 if __name__ == "__main__":

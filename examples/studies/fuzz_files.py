@@ -6,24 +6,17 @@ Every case must end in an image or in one line of error within 20 s (``--patienc
 not is printed, its file kept under ``--keep``, and the exit code is 1. Equal seeds make equal cases.
 """
 
-import argparse
-import contextlib
-import json
 import re
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-import traceback
 import zipfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import tifffile
+from fuzzing import options, serve, watch
 from PIL import Image as Pictures
 
 from dsdcli.data.dataset import Dataset
@@ -195,70 +188,21 @@ def read(path: Path) -> str:
     return "read"
 
 
-def serve(seeds: Path, seed: int, first: int) -> None:
-    """Read cases from ``first`` on, a line of JSON before and after each."""
-    folder = seeds / "case"
-    for number in range(first, first + 10**9):
-        path = make_case(seeds, seed, number, folder)
-        print(json.dumps({"number": number, "path": str(path)}), flush=True)
-        try:
-            outcome = read(path)
-        except Exception:
-            outcome = traceback.format_exc()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"outcome": outcome, "memory": peak}), flush=True)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default 60)")
-    parser.add_argument("--seed", type=int, default=0, help="of the damage (default 0)")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case (default 0)")
-    parser.add_argument("--keep", type=Path, default=Path("fuzzed"), help="folder for cases that fail")
-    parser.add_argument("--patience", type=float, default=20.0, help="seconds for a case (default 20)")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = options(__doc__).parse_args()
     if args.serve:
-        serve(args.serve, args.seed, args.first)
+        serve(args.first, lambda number: read(make_case(args.serve, args.seed, number, args.serve / "case")))
         return
-    tally = {"read": 0, "refused": 0, "failed": 0}
-    slowest, number, peak, until = 0.0, args.first, 0, time.monotonic() + args.seconds
     with tempfile.TemporaryDirectory(prefix="dsd-fuzz-") as name:
         seeds = Path(name)
         for kind, make in MAKE.items():
             (seeds / kind).mkdir()
             make(seeds / kind / kind)
-        before = -1
-        while time.monotonic() < until:
-            if before == number:
-                sys.exit("the process that reads the cases does not start")
-            before = number
-            words = [sys.executable, __file__, "--serve", name, "--seed", str(args.seed), "--first", str(number)]
-            with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-                while time.monotonic() < until and (begun := process.stdout.readline()):
-                    case, began = json.loads(begun), time.monotonic()
-                    watch = threading.Timer(args.patience, process.kill)
-                    watch.start()
-                    ended = process.stdout.readline()
-                    watch.cancel()
-                    seconds = time.monotonic() - began
-                    slowest, number = max(slowest, seconds), case["number"] + 1
-                    result = json.loads(ended) if ended else {"outcome": f"died or hung ({seconds:.1f} s)", "memory": 0}
-                    peak = max(peak, result["memory"])
-                    if result["memory"] > MEMORY:
-                        result["outcome"] = f"took {result['memory'] >> 20} MiB"
-                    if result["outcome"] in tally:
-                        tally[result["outcome"]] += 1
-                    else:
-                        tally["failed"] += 1
-                        kept = make_case(seeds, args.seed, case["number"], args.keep / str(case["number"]))
-                        print(f"case {case['number']}: {kept}: {result['outcome']}", flush=True)
-                    if not ended or result["memory"] > MEMORY:
-                        break
-                with contextlib.suppress(OSError):
-                    process.kill()
-    print(f"{sum(tally.values())} cases: {tally}; slowest {slowest:.1f} s, largest {peak >> 20} MiB")
-    sys.exit(tally["failed"] > 0)
+
+        def keep(number: int) -> str:
+            return str(make_case(seeds, args.seed, number, args.keep / str(number)))
+
+        sys.exit(watch(args, seeds, ("read", "refused"), MEMORY, keep) > 0)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """What a user sees: the pipeline with no paths, the outputs of generate and train, and one clear line for bad input."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,6 +172,33 @@ def test_a_3d_model(dsd, rock, tmp_path):
         (["train", "--size", "16x16", "--out", "absent/run"], 2, "does not exist"),
         (["train", "--resume", "--out", "absent"], 2, "not a training run"),
         (["train", "--resume", "--lr", "0.5"], 2, "leave out lr"),
+        (["train", "--size", "2x2"], 2, "4 voxels"),
+        (["train", "--max-time", ""], 2, "empty"),
+        (["train", "--max-time="], 2, "--max-time has no value"),
+        (["train", "--max-time", "9" * 30 + "h"], 2, "cannot read the time"),
+        (["train", "--seed", 2**64], 2, "--seed"),
+        (["train", "--lr", "1e300"], 2, "--lr 1e+300"),
+        (["train", "--lr", "inf"], 2, "learning rate"),
+        (["generate", "--size", "\u0663x\u00b2"], 2, "HxW"),
+        (["generate", "--size", "9" * 5000 + "x2"], 2, "more than any name"),
+        (["generate", "--size", "900000x900000"], 2, "GiB of memory"),
+        (["generate", "--size", "9000x9000x9000"], 2, "GiB of memory"),
+        (["generate", "-n", 10**11], 2, "GiB of memory"),
+        (["generate", "--eta", "inf"], 2, "--eta inf"),
+        (["generate", "--eta", "nan"], 2, "--eta nan"),
+        (["generate", "--seed", 2**64], 2, "2^64 - 1"),
+        (["generate", "--steps", 10**12], 2, "--steps"),
+        (["generate", "--batch", "\u0663"], 2, "auto"),
+        (["generate", "--fraction", "pore=nan"], 2, "NAME=V"),
+        (["generate", "--counts", "pore=\u0663"], 2, "NAME=K"),
+        (["generate", "--model", ""], 2, "empty"),
+        (["generate", "--model", "x" * 5000], 2, "5000 characters"),
+        (["generate", "-o", "x" * 300 + ".tif"], 2, "304 characters"),
+        (["generate", "-o", "a\0.tif"], 2, "NUL"),
+        (["generate", "--model", "\udcff"], 2, "unknown model"),
+        (["evaluate", "a.tif", "--report", "."], 2, "is a folder"),
+        (["inpaint", "a.tif", "--box", "0:\u0663,0:2"], 2, "--box"),
+        (["inpaint", "a.tif", "--disk", "1,1,inf"], 2, "--disk"),
     ],
 )
 def test_bad_requests_end_in_one_line_and_no_output(dsd, run, tmp_path, words, code, said):
@@ -178,6 +208,15 @@ def test_bad_requests_end_in_one_line_and_no_output(dsd, run, tmp_path, words, c
     assert (got, out) == (code, "")
     assert len(lines) == 1
     assert said in lines[0]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_more_than_the_disk_holds_is_refused_before_the_work(dsd, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=500))
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = dsd("generate", "-n", 2, "--steps", 1, "-o", "a.npy")
+    assert (code, out) == (2, "")
+    assert "disk" in err.splitlines()[-1]
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -223,15 +262,18 @@ def test_resume_on_the_command_line(dsd, rock, tmp_path):
     assert json.loads((tmp_path / "parts/metrics.jsonl").read_text().splitlines()[-1])["step"] == 6
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+TINY = (
+    "import sys; from dsdcli.network.config import PRESETS, Architecture; PRESETS['tiny'] = Architecture((8, 16));"
+    "from dsdcli.cli import main; main()"
+)
+
+
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_saves_and_resume_reaches_the_same_weights(dsd, rock, tmp_path, number):
     """Killed at any step and resumed: the log and the weights of an uninterrupted run."""
     words = ["train", "--batch", "2", "--size", "16x16", "--steps", "100", "--validate-every", "1000"]
-    script = (
-        "import sys; from dsdcli.network.config import PRESETS, Architecture; PRESETS['tiny'] = Architecture((8, 16));"
-        "from dsdcli.cli import main; main()"
-    )
-    job = subprocess.Popen([sys.executable, "-c", script, *words, "--out", "cut"], stderr=subprocess.PIPE, text=True)
+    job = subprocess.Popen([sys.executable, "-c", TINY, *words, "--out", "cut"], stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "cut/metrics.jsonl").exists() and job.poll() is None:  # first written at step 50
         time.sleep(0.01)
     job.send_signal(number)
@@ -246,6 +288,30 @@ def test_a_signal_saves_and_resume_reaches_the_same_weights(dsd, rock, tmp_path,
         for name in ("whole", "cut")
     )
     assert whole[-1] == pytest.approx(cut[-1], rel=1e-5)
+
+
+def test_a_lost_terminal_saves(rock, tmp_path):
+    """What is said after the hangup has nowhere to go, and harms nothing."""
+    pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
+    near, far = pty.openpty()
+    words = ["train", "--batch", "2", "--size", "16x16", "--steps", "100000", "--validate-every", "60", "--out", "cut"]
+    job = subprocess.Popen(
+        [sys.executable, "-c", TINY, *words],
+        stdin=far,
+        stdout=far,
+        stderr=far,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(far)
+    os.set_blocking(near, False)
+    while not (tmp_path / "cut/metrics.jsonl").exists() and job.poll() is None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(near, 2**16)
+        time.sleep(0.01)
+    os.close(near)
+    assert job.wait(timeout=120) == 128 + signal.SIGHUP
+    assert Run(tmp_path / "cut").resumable()
 
 
 def test_help_and_version_load_nothing_heavy():

@@ -141,14 +141,17 @@ def test_the_newest_dataset_and_samples_are_found_and_nothing_else():
 
 def test_the_newest_run_is_the_one_worked_on_last():
     assert newest_run() is None
-    for name, seconds in (("a", 30), ("b", 20), ("c", 40)):
+    for name, seconds in (("a", 30), ("b", 20), ("c", 40), ("e", 90)):
         (Path("runs") / name).mkdir(parents=True)
-        (Path("runs") / name / "config.json").touch()
-        aged(Path("runs") / name / "config.json", seconds)
+        for file in ("config.json", "train.json"):
+            (Path("runs") / name / file).write_text("" if name == "e" else "{}")
+            aged(Path("runs") / name / file, seconds)
     for name, seconds in (("a", 60), ("b", 50)):
-        (Path("runs") / name / "last.safetensors").touch()
+        (Path("runs") / name / "last.safetensors").write_bytes(b"weights")
         aged(Path("runs") / name / "last.safetensors", seconds)
     (Path("runs") / "notes").mkdir()
+    (Path("runs") / "half").mkdir()
+    (Path("runs") / "half" / "config.json").write_text("{}")  # newer than all, but no run
     assert newest_run() == Path("runs/a")
     aged(Path("runs/c/config.json"), 70)
     assert newest_run() == Path("runs/c")

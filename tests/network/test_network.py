@@ -150,6 +150,10 @@ def test_damaged_models_are_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(value))
     with pytest.raises(DataError, match="do not fit"):
         load_model(tmp_path)
+    value["architecture"]["channels"] = [2**14] * 8  # would need 40 GB
+    (tmp_path / "config.json").write_text(json.dumps(value))
+    with pytest.raises(DataError, match="do not fit"):
+        load_model(tmp_path)
     del value["dose_max"]
     (tmp_path / "config.json").write_text(json.dumps(value))
     with pytest.raises(DataError, match="dose_max"):

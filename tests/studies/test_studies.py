@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from dsdcli.data.dataset import Dataset, LabelledImage
-from dsdcli.network.config import Architecture
+from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.network.model import UndoNet
 from dsdcli.training.loss import losses
 from dsdcli.training.recipes import TrainSettings
@@ -178,3 +178,48 @@ def test_flow_study(study, rock):
     assert re.search(r"^\| order of convergence, ducts from 4 \| (1\.[89]|2\.)", said, re.MULTILINE)
     assert len(re.findall(r"^\| 0 \| [zyx] \|", said, re.MULTILINE)) == 6
     assert "1 held-out cubes of" in said
+
+
+def test_hostile_arguments_end_in_one_line(study, monkeypatch):
+    """Some of the cases that `examples/studies/fuzz_arguments.py` makes for as long as anyone likes."""
+    monkeypatch.syspath_prepend(STUDIES)
+    import fuzz_arguments
+
+    monkeypatch.setitem(PRESETS, "tiny", fuzz_arguments.SMALLEST)
+    seeds = Path("seeds")
+    seeds.mkdir()
+    fuzz_arguments.make_seeds(seeds)
+    for command, (arguments, quick, _) in fuzz_arguments.COMMANDS.items():
+        words = fuzz_arguments.line(command, arguments or ["rock.tif"] * (command == "info"), quick)
+        assert fuzz_arguments.call(words, seeds) == "done", words  # so that it is the hostile values that are refused
+    outcomes = {fuzz_arguments.run(seeds.resolve(), 0, number) for number in range(60)}
+    assert outcomes == {"done", "refused"}
+
+
+def test_a_call_that_ends_badly_is_noticed(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(STUDIES)
+    import fuzz_arguments
+
+    (tmp_path / "scan.tif").write_text("a scan")
+
+    def broken():
+        raise KeyError("oh")
+
+    def harmful():
+        Path("scan.tif").write_text("gone")
+        sys.exit(0)
+
+    def half():
+        Path(".dsd-1").write_text("half")
+        sys.exit(0)
+
+    for dsd, said in (
+        (broken, "KeyError"),
+        (harmful, "changed"),
+        (half, "left"),
+        (lambda: sys.exit(7), "exit code 7"),
+        (lambda: sys.exit(2), "exit code 2"),  # without a line that says why
+    ):
+        monkeypatch.setattr(fuzz_arguments, "dsd", dsd)
+        with pytest.raises(AssertionError, match=said):
+            fuzz_arguments.call(["info", "a"], tmp_path)
