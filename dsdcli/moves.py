@@ -170,7 +170,7 @@ def _finish(home: Path) -> None:
     if home.suffix == ".away":
         _put_back(home)
     else:
-        for path in sorted((home / "new").iterdir()):
+        for path in _inside(home / "new"):
             target = home.parent / path.name
             if os.path.lexists(target):
                 raise UsageError(
@@ -182,9 +182,14 @@ def _finish(home: Path) -> None:
 
 
 def _put_back(home: Path) -> None:
-    for path in sorted((home / "old").iterdir()):
+    for path in _inside(home / "old"):
         if not os.path.lexists(home.parent / path.name):
             path.rename(home.parent / path.name)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What lies in a folder, which may have been removed already."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _sweep(home: Path) -> None:
