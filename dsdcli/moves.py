@@ -57,7 +57,7 @@ class Scratch:
         names = sorted(path.name for path in self.new.iterdir())
         for name in names:
             _sync(self.new / name)
-        with _alone(self.folder):
+        with alone(self.folder):
             check()
             for name in names:
                 _see_same_kind(self.new / name, self.folder / name)
@@ -112,8 +112,8 @@ def settle(folder: Path) -> None:
         return
     cut = [name for name in names if name.endswith((".away", ".move"))]
     try:
-        with _alone(folder) as alone:
-            for path in (folder / name for name in names if alone):
+        with alone(folder) as sure:
+            for path in (folder / name for name in names if sure):
                 if path.suffix == ".tmp":
                     _sweep(path)
                 elif path.suffix == ".lock":
@@ -144,7 +144,7 @@ def claim(path: Path, shared: bool = False, wait: bool = False) -> Iterator[bool
         if wait:
             held = _lock(lock, shared)
         else:
-            with _alone(path.parent):
+            with alone(path.parent):
                 held = _lock(lock, shared, wait=False)
     except OSError as error:
         raise DsdError(f"cannot write in the folder of {path}: {error.strerror or error}") from error
@@ -208,8 +208,12 @@ def _sweep_lock(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """One job at a time moves files in a folder; yields whether that is so, which it is where there are locks."""
+def alone(folder: Path) -> Iterator[bool]:
+    """One job at a time moves files in a folder; yields whether that is so, which it is where there are locks.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
     path = folder / _MOVES
     held = _lock(path)
     try:

@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image as Pictures
 
 from dsdcli.errors import UsageError
+from dsdcli.files import check_outputs
 from dsdcli.moves import claim
 from dsdcli.pipeline import output
 from dsdcli.pipeline.output import read_samples
@@ -124,7 +125,7 @@ def test_a_file_that_comes_during_the_work_is_kept_and_so_is_the_work(rock):
     samples = read_samples("made.tif")
     with (
         pytest.raises(UsageError, match="the new files are in dsd-") as caught,
-        output.together(Path(), lambda: output.check_output("late.tif")) as new,
+        output.together(Path(), lambda: check_outputs([(Path("late.tif"), lambda path: False)])) as new,
     ):
         samples.save(new / "late.tif")
         Path("late.tif").write_bytes(b"mine")
@@ -149,7 +150,7 @@ def test_jobs_at_once_get_names_of_their_own():
 def test_a_killed_job_holds_no_name():
     script = (
         "import os, sys; from pathlib import Path; from dsdcli.moves import Scratch, claim\n"
-        "claim(Path('samples.tif')).__enter__(); Scratch(Path())\n"
+        "name = claim(Path('samples.tif')); name.__enter__(); work = Scratch(Path())\n"
         "print('ready', flush=True); sys.stdin.read()"
     )
     job = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

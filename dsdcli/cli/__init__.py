@@ -30,7 +30,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"dsd {__version__}")
+        console.emit(f"dsd {__version__}")
         raise typer.Exit
 
 
@@ -57,14 +57,14 @@ app.command("doctor")(doctor.doctor)
 def main() -> None:
     """Run `dsd`; errors become one line on stderr and an exit code (0 ok, 1 unexpected, 2 usage, 3 gate, 4 data)."""
     code = _guarded(lambda: app(standalone_mode=False))
-    sys.exit(_guarded(console.flush) or code)
+    sys.exit(_guarded(console.flush, code))
 
 
-def _guarded(work: Callable[[], int | None]) -> int:
-    """The exit code of ``work``: whatever it raises is said in one line."""
+def _guarded(work: Callable[[], int | None], failed: int = 0) -> int:
+    """The exit code of ``work``: whatever it raises is said in one line, unless there is another failure already."""
     try:
         with console.command():
-            return work() or 0
+            return work() or failed
     except _CommandLineError as error:
         with contextlib.suppress(OSError):
             error.show()
@@ -73,6 +73,8 @@ def _guarded(work: Callable[[], int | None]) -> int:
         console.complain("dsd: interrupted")
         return 130
     except DsdError as error:
+        if failed:
+            return failed
         console.complain(f"dsd: error: {error}", error)
         return error.exit_code
     except Exception as error:

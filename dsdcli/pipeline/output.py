@@ -19,8 +19,8 @@ from dsdcli.data.formats.metaimage import about_metaimage
 from dsdcli.data.voxel import sides
 from dsdcli.data.writers import check_samples_name
 from dsdcli.errors import DsdError, UsageError
-from dsdcli.files import check_outputs, together, write_json
-from dsdcli.moves import claim
+from dsdcli.files import check_outputs, require_folder, together, write_json
+from dsdcli.moves import alone, claim, settle
 from dsdcli.view.sheet import filling_image, is_sheet, save_picture, sheet_image
 
 SHEET = ".png"  # the extension of a sheet, which may be all that is wanted
@@ -116,7 +116,14 @@ def check_output(path: Path | str, reads: Iterable[Path | str] = ()) -> Path:
     path = Path(path)
     if path.suffix.lower() != SHEET:
         check_samples_name(path)
-    check_outputs(_names(path).items(), [split_inner(str(source))[0] for source in reads])
+    require_folder(path)
+    sources = [split_inner(str(source))[0] for source in reads]
+    settle(path.parent)
+    try:
+        with alone(path.parent):  # another job may be moving its files there just now
+            check_outputs(_names(path).items(), sources)
+    except OSError as error:
+        raise DsdError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 
