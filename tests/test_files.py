@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image as Pictures
 
 from dsdcli.errors import UsageError
+from dsdcli.evaluation.cache import Cache
 from dsdcli.files import check_outputs
 from dsdcli.moves import claim
 from dsdcli.pipeline import output
@@ -119,6 +120,16 @@ def test_what_dsd_made_under_a_name_is_replaced(dsd, model):
             path.unlink()
     assert dsd("ingest", "made.tif", "--axes", "t", "-o", "a.h5")[0] == 0
     assert dsd("ingest", "made.tif", "--axes", "t", "-o", "a.h5")[0] == 0
+
+
+def test_the_partial_results_of_an_evaluation_replace_nothing(monkeypatch):
+    monkeypatch.setattr("dsdcli.evaluation.cache._PATIENCE", -1.0)
+    for text, left in (("my notes", "my notes"), ('{"format": "dsd-evaluate-partial", "dsd": "0"}', None)):
+        Path("made.evaluate-partial.jsonl").write_text(text)
+        cache = Cache(Path("made.evaluate-partial.jsonl"), ["pore", "grain"])
+        cache.add(np.zeros((2, 2), np.uint8), ["two-point"], {})
+        cache.discard()
+        assert (cache.path.read_text() if cache.path.exists() else None) == left
 
 
 def test_a_file_that_comes_during_the_work_is_kept_and_so_is_the_work(rock):
