@@ -21,8 +21,10 @@ from dsdcli.errors import DsdError, UsageError
 
 try:
     import fcntl
+
+    _LOCKS = True
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    _LOCKS = False
 
 _OURS = re.compile(r"\.dsd-([0-9a-f]{8}\.(tmp|away|move)|(moves|name-[0-9a-f]{8})\.lock)")
 _MOVES = ".dsd-moves.lock"
@@ -224,7 +226,7 @@ def alone(folder: Path) -> Iterator[bool]:
 
 def _lock(path: Path, shared: bool = False, wait: bool = True) -> int | None:
     """A handle that holds the lock; None if another does."""
-    if fcntl is None:
+    if not _LOCKS:
         return _WITHOUT
     how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:

@@ -132,8 +132,7 @@ def evaluate(
     if report is not None:
         inputs = [source for source in (samples, real, *ignore_masks) if isinstance(source, Path | str)]
         check_outputs([(Path(report), is_report)], [split_inner(str(source))[0] for source in inputs])
-    if path:
-        settle(path.parent)
+    settle(path.parent if path else Path())
     if path and not path.exists():
         raise UsageError(f"there is no samples file {path}; make one with: dsd generate -o {path}")
     dataset = _open_real(real, samples, ignore, [str(mask) for mask in ignore_masks], note)
