@@ -22,7 +22,11 @@ This page is made from the help texts of the commands by `python docs/make_cli.p
   under `./runs` (else the shipped `berea-2d`), `evaluate` the newest samples. What was picked is said.
 - stdout carries the result alone (a path, a table, or with `--json` one JSON object); everything else goes to stderr,
   and `-q` silences it. So `SAMPLES=$(dsd generate -q)` works.
-- An output is written under a temporary name and moved into place when it is complete: there are no halves.
+- An output is written under a temporary name and moved into place when it is complete: there are no halves. Samples,
+  sheet and record come together; what a killed job leaves (`.dsd-*`) is finished or swept by the next one there.
+- Nothing is written over a file that the command reads, or that `dsd` did not make under that name. A name that `dsd`
+  chooses is its own while the job runs; of two jobs that are given one name, the last has it, whole.
+- A line that begins with `dsd: fault` is an error of `dsd` itself; `dsd --debug COMMAND ...` shows what to report.
 - Exit codes: 0 fine, 1 unexpected (such as a full disk), 2 wrong usage, 3 a quality gate was not met, 4 unusable data,
   130 interrupted (143 by SIGTERM; training also 129 by SIGHUP, 138 by SIGUSR1). Errors are one line: what, why, the
   fix.

@@ -11,10 +11,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dsdcli"
 
 # What each room may know, besides itself.
-_BASE = {"errors", "files", "device", "record"}
+_BASE = {"errors", "files", "moves", "device", "record"}
 MAY_KNOW = {
     "errors": set(),
-    "files": {"errors"},
+    "moves": {"errors"},
+    "files": {"errors", "moves"},
     "device": {"errors"},
     "record": {"errors"},
     "process": {"errors"},

@@ -1,14 +1,16 @@
 """The `dsd` command: one short file per subcommand; nothing heavy is imported before a command runs."""
 
+import contextlib
 import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dsdcli import __version__
-from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, train, view
-from dsdcli.cli.console import printable
-from dsdcli.cli.options import as_options
+from dsdcli.cli import console, doctor, evaluate, generate, info, ingest, inpaint, train, view
 from dsdcli.cli.parse import check_words
 from dsdcli.errors import DsdError
 
@@ -29,7 +31,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"dsd {__version__}")
+        console.emit(f"dsd {__version__}")
         raise typer.Exit
 
 
@@ -38,7 +40,9 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Before COMMAND: show where an error comes from.")] = False,
 ) -> None:
+    console.set_debug(debug)
     check_words(sys.argv[1:])
 
 
@@ -54,17 +58,44 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Run `dsd`; errors become one line on stderr and an exit code (0 ok, 1 unexpected, 2 usage, 3 gate, 4 data)."""
+    code = _guarded(lambda: app(standalone_mode=False))
+    sys.exit(_guarded(console.flush, code))
+
+
+def _guarded(work: Callable[[], int | None], failed: int = 0) -> int:
+    """The exit code of ``work``: whatever it raises is said in one line, unless there is another failure already."""
     try:
-        code = app(standalone_mode=False)
+        with console.command():
+            return work() or failed
     except _CommandLineError as error:
-        error.show()
-        code = error.exit_code
+        with contextlib.suppress(OSError):
+            error.show()
+        return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("dsd: interrupted", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:
-        code = 0
+        console.complain("dsd: interrupted")
+        return 130
     except DsdError as error:
-        print(printable(f"dsd: error: {as_options(str(error))}"), file=sys.stderr)
-        code = error.exit_code
-    sys.exit(code or 0)
+        if failed:
+            return failed
+        console.complain(f"dsd: error: {error}", error)
+        return error.exit_code
+    except Exception as error:
+        console.complain(f"dsd: {_unexpected(error)}", error)
+        return 1
+
+
+def _unexpected(error: Exception) -> str:
+    """What an error that nobody foresaw says, on one line."""
+    said = (str(error).strip().splitlines() or [""])[0][:300]
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in said:
+        return (
+            f"error: not enough memory ({said or 'no more is free'}); ask for less at a time: smaller images or batches"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if error.filename else ""
+        return f"error: {named}{error.strerror} (dsd --debug ... shows where)"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"fault: {type(error).__name__}{': ' * bool(said)}{said} ({Path(frame.filename).name}, line {frame.lineno}); this "
+        "is an error of dsd: please report the command with what dsd --debug ... shows"
+    )

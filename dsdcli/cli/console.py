@@ -2,20 +2,46 @@
 
 import contextlib
 import json
+import os
 import sys
 import time
+import traceback
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from dsdcli.cli.options import as_options
+from dsdcli.errors import DsdError
 
 if TYPE_CHECKING:
     from dsdcli.pipeline.output import Written
 
 _COMMANDS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, lone surrogates, separators of lines and paragraphs
 
+T = TypeVar("T")
+
 _quiet = False
+_debug = False
+_open = ExitStack()
+
+
+def set_debug(debug: bool) -> None:
+    """Let `complain` show where an error came from."""
+    global _debug
+    _debug = debug
+
+
+@contextlib.contextmanager
+def command() -> Iterator[None]:
+    """What a command holds by `until_the_end` is let go when this ends."""
+    with _open:
+        yield
+
+
+def until_the_end(manager: AbstractContextManager[T]) -> T:
+    """What ``manager`` yields, held until the command ends."""
+    return _open.enter_context(manager)
 
 
 def set_quiet(quiet: bool) -> None:
@@ -35,17 +61,59 @@ def printable(text: str) -> str:
 def say(message: str) -> None:
     """One line of talk, on stderr."""
     if not _quiet:
-        print(printable(as_options(message)), file=sys.stderr, flush=True)
+        _talk(printable(as_options(message)))
+
+
+def complain(message: str, error: BaseException | None = None) -> None:
+    """The line that a command ends with when it fails, and with ``dsd --debug`` the traceback above it."""
+    if error is not None and _debug:
+        _talk("".join(traceback.format_exception(error)).rstrip())
+    _talk(printable(as_options(message)))
+
+
+def _talk(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:  # nobody can listen, which is no reason to stop
+        _deafen(sys.stderr)
 
 
 def emit(line: str) -> None:
     """One line of data, on stdout."""
-    print(printable(line), flush=True)
+    _put(printable(line) + "\n")
 
 
 def emit_json(value: Any) -> None:
     """``value`` as JSON on stdout."""
-    print(json.dumps(value, indent=2), flush=True)
+    _put(json.dumps(value, indent=2) + "\n")
+
+
+def flush() -> None:
+    """See that stdout has taken what libraries printed; raises as `emit`."""
+    _put("")
+
+
+def _put(text: str) -> None:
+    """Write to stdout. A reader that has closed it wants no more: the command goes on, to its own exit code.
+
+    Raises:
+        DsdError: stdout cannot take it, such as a file on a full disk.
+    """
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        _deafen(sys.stdout)
+    except OSError as error:
+        _deafen(sys.stdout)
+        raise DsdError(f"cannot write to stdout: {error.strerror or error}") from error
+
+
+def _deafen(stream: TextIO) -> None:
+    """What is still written to ``stream`` goes nowhere, also what the interpreter flushes when it ends."""
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def emit_written(written: "Written", as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dsdcli.cli.console import emit_written, progress, say, set_quiet
+from dsdcli.cli.console import emit_written, progress, say, set_quiet, until_the_end
 from dsdcli.cli.options import AsJson, Device, Model, Quiet, Seed
 from dsdcli.cli.parse import (
     parse_batch,
@@ -59,11 +59,10 @@ def generate(
     voxels = parse_pairs("--counts", counts or [], int)
     shape, at_a_time = None if size is None else parse_size(size), parse_batch(batch)
 
-    from dsdcli.pipeline.defaults import free_name
     from dsdcli.pipeline.load import load
-    from dsdcli.pipeline.output import check_output
+    from dsdcli.pipeline.output import output
 
-    out = check_output(out or free_name("samples.tif"))
+    out = until_the_end(output(out, "samples.tif", [like] if like else []))
     loaded = load(model, device, say)
     samples = loaded.stream(
         number,

@@ -110,8 +110,8 @@ def ingest(
 ) -> None:
     """Turn segmented images into a dataset; prints its path.
 
-    The labels found, and what was assumed about them, are shown on stderr. An existing file is replaced if -o names
-    it, or if it was made from the same source.
+    The labels found, and what was assumed about them, are shown on stderr. An existing dataset is replaced if -o
+    names it, or if it was made from the same source; no other file is.
     """
     set_quiet(quiet)
     from dsdcli.pipeline.describe import describe_dataset

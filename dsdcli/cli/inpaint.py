@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dsdcli.cli.console import emit_written, progress, say, set_quiet
+from dsdcli.cli.console import emit_written, progress, say, set_quiet, until_the_end
 from dsdcli.cli.options import AsJson, Device, Model, Quiet, Seed
 from dsdcli.cli.parse import parse_box, parse_disk, parse_pairs, parse_phase
 
@@ -45,11 +45,10 @@ def inpaint(
     fractions = parse_pairs("--fraction", fraction or [], float)
     voxels = parse_pairs("--counts", counts or [], int)
 
-    from dsdcli.pipeline.defaults import free_name
     from dsdcli.pipeline.load import load
-    from dsdcli.pipeline.output import check_output
+    from dsdcli.pipeline.output import output
 
-    out = check_output(out or free_name("inpainted.tif"))
+    out = until_the_end(output(out, "inpainted.tif", [image, *(mask or [])]))
     with progress("filling, percent") as update:
         fillings = load(model, device, say).inpaint(
             image,

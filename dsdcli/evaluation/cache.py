@@ -11,6 +11,7 @@ import numpy as np
 from dsdcli import __version__
 from dsdcli.evaluation.metrics import Vectors
 
+_FORMAT = "dsd-evaluate-partial"
 _PATIENCE = 10.0  # seconds of work that may be lost; shorter work leaves no trace on disk
 
 
@@ -18,17 +19,18 @@ class Cache:
     """Vectors of measured images, in a file of JSON lines that only grows until `discard`.
 
     A file of another version, for other phases or damaged is started afresh; a line cut off at the end is ignored.
-    Without a place to write, the work goes on without.
+    Without a place to write, or where the file is someone else's, the work goes on without.
     """
 
     def __init__(self, path: Path, phases: Sequence[str]):
         self.path = path
         self.found = 0  # images that the file held already
-        self._head = json.dumps({"format": "dsd-evaluate-partial", "dsd": __version__, "phases": list(phases)})
+        self._head = json.dumps({"format": _FORMAT, "dsd": __version__, "phases": list(phases)})
         self._known: dict[str, tuple[list[str], Vectors]] = {}
         self._unwritten: list[str] = []
         self._started = time.monotonic()
         self._fresh = not self._load()
+        self._foreign = path.exists() and not _is_ours(path)
 
     def lookup(self, image: np.ndarray, metrics: Collection[str]) -> Vectors | None:
         """The vectors of an image, if all ``metrics`` were measured on it."""
@@ -46,7 +48,7 @@ class Cache:
 
     def write(self) -> None:
         """Bring to disk what is not there yet."""
-        if not self._unwritten:
+        if not self._unwritten or self._foreign:
             return
         try:
             with self.path.open("w" if self._fresh else "a", encoding="utf-8") as file:
@@ -58,7 +60,8 @@ class Cache:
 
     def discard(self) -> None:
         """Remove the file: the work is done."""
-        self.path.unlink(missing_ok=True)
+        if not self._foreign:
+            self.path.unlink(missing_ok=True)
 
     def _load(self) -> bool:
         try:
@@ -76,6 +79,14 @@ class Cache:
             self._known[digest] = (metrics, vectors)
         self.found = len(self._known)
         return True
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(99).startswith(json.dumps({"format": _FORMAT})[:-1].encode())
+    except OSError:
+        return False
 
 
 def _digest(image: np.ndarray) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from dsdcli.data.samples import is_samples, read_audit
 from dsdcli.data.writers import EXTENSIONS
 from dsdcli.errors import DataError, UsageError
+from dsdcli.moves import settle
 from dsdcli.network.catalogue import CONFIG, MANIFEST, WEIGHTS, find_model
 from dsdcli.pipeline.progress import Note
 
@@ -34,6 +35,7 @@ def newest_samples(folder: Path = Path()) -> Path | None:
     def filled(path: Path) -> bool:
         return "filled_voxels" in (read_audit(path.with_suffix(".json")) or {})
 
+    settle(folder)
     files = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")]
     files.sort(key=_age, reverse=True)
     return next((path for path in files if is_samples(path) and not filled(path)), None)
@@ -67,15 +69,6 @@ def choose_model(name: str | None) -> tuple[Path, str]:
     if path := newest_run(trained=True):
         return path, f"model: {path} (the newest run here)"
     return find_model("berea-2d"), "model: berea-2d (shipped; no run under ./runs)"
-
-
-def free_name(first: str) -> Path:
-    """``first``, such as samples.tif, or the first of ``samples-2.tif``, ``samples-3.tif``, ... that is free here."""
-    path, number = Path(first), 1
-    while path.exists():
-        number += 1
-        path = Path(first).with_stem(f"{Path(first).stem}-{number}")
-    return path
 
 
 def recorded_dataset(record: Path, note: Note) -> str | None:

@@ -8,6 +8,7 @@ from dsdcli.data.dataset import SPLITS, Dataset, is_dataset
 from dsdcli.data.formats import read_image
 from dsdcli.data.phases import count_labels
 from dsdcli.data.samples import Samples, is_samples, read_samples
+from dsdcli.moves import settle
 from dsdcli.network.catalogue import CONFIG, MANIFEST, shipped_models
 
 
@@ -19,6 +20,7 @@ def describe(file: str | Path) -> dict[str, Any]:
         DataError: it cannot be read.
     """
     path = Path(file)
+    settle(path.parent)
     if not path.exists():
         path = shipped_models().get(str(file), path)
     if path.suffix == ".safetensors" or (path.is_dir() and _is_model(path)):

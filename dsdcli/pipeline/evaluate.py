@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.data.formats import split_inner
 from dsdcli.data.phases import relabel
 from dsdcli.data.samples import Samples, samples_of
 from dsdcli.device import pick_device
@@ -18,13 +19,14 @@ from dsdcli.evaluation.evaluate import Evaluation
 from dsdcli.evaluation.evaluate import evaluate as compare
 from dsdcli.evaluation.metrics import FAST, METRICS, VOLUME_ALL
 from dsdcli.evaluation.workers import Workers
-from dsdcli.files import require_folder
+from dsdcli.files import check_outputs
+from dsdcli.moves import settle
 from dsdcli.pipeline.defaults import newest_dataset, newest_samples, recorded_dataset
 from dsdcli.pipeline.inputs import differences, named_phases, open_real, read_stack, with_voxels_of
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.record import check_seed, provenance
 from dsdcli.view import table
-from dsdcli.view.report import comparison_table, write_report
+from dsdcli.view.report import comparison_table, is_report, write_report
 
 _PASSED = ("indistinguishable", "novel", "diverse")  # whatever the ratio: it is more than a limit only by chance
 
@@ -125,13 +127,13 @@ def evaluate(
     chosen = choose_metrics(metrics)
     _check_gates(gates or {}, chosen)
     check_seed(seed)
-    if report is not None:
-        require_folder(Path(report))
-        if Path(report).is_dir():
-            raise UsageError(f"`report={report}` is a folder; name a file, such as report.html")
     if samples is None:
         samples = _newest_samples(note)
     path = Path(samples) if isinstance(samples, Path | str) else None
+    if report is not None:
+        inputs = [source for source in (samples, real, *ignore_masks) if isinstance(source, Path | str)]
+        check_outputs([(Path(report), is_report)], [split_inner(str(source))[0] for source in inputs])
+    settle(path.parent if path else Path())
     if path and not path.exists():
         raise UsageError(f"there is no samples file {path}; make one with: dsd generate -o {path}")
     dataset = _open_real(real, samples, ignore, [str(mask) for mask in ignore_masks], note)

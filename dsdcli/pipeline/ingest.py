@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
 from dsdcli.data.downsample import majority
 from dsdcli.data.fit import SIDES, fitting_sides, largest_side
 from dsdcli.data.formats import split_inner
@@ -14,7 +14,8 @@ from dsdcli.data.sources import check_axes, digest_of, gather
 from dsdcli.data.split import split, split_to_fit
 from dsdcli.data.voxel import VoxelSize, parse_voxel_size, sides
 from dsdcli.errors import DataError, UsageError
-from dsdcli.files import require_folder
+from dsdcli.files import check_outputs
+from dsdcli.moves import claim
 from dsdcli.record import provenance
 
 _RARE = 0.001  # an unnamed label with less than this share is suspected to be no phase at all
@@ -61,8 +62,8 @@ def ingest(
 
     Args:
         sources: image files, folders of slices, ``file.h5:/path``.
-        out: the file to write (.h5), replaced if it exists. None: ``<stem of the first source>.dsd.h5`` in the current
-            folder, replaced only if it is a dataset made from the same sources.
+        out: the file to write (.h5), replaced if it is a dataset. None: ``<stem of the first source>.dsd.h5`` in the
+            current folder, replaced only if it is a dataset made from the same sources.
         phases: label or labels of each phase, as a mapping or as (name, label) pairs; see
             `dsdcli.data.phases.choose_phases`.
         pore: label of the pore.
@@ -89,9 +90,10 @@ def ingest(
         axes = check_axes(axes)
     if downsample < 1:
         raise UsageError(f"`downsample={downsample}` must be at least 1")
-    path, notes = _output(files, None if out is None else Path(out))
-    gathered = gather(files, axes, voxel, shape, dtype, offset, endian)
     masks = [str(mask) for mask in ignore_masks]
+    wanted = None if out is None else Path(out)
+    path, notes = _output(files, masks, wanted)
+    gathered = gather(files, axes, voxel, shape, dtype, offset, endian)
     labelled, doubts = leave_out(gathered.images, ignore, masks)
     voxels = labelled.counts()
     try:
@@ -146,7 +148,9 @@ def ingest(
             f"enough for 2D crops; sub-volumes of {SIDES[0]} voxels a side, for a 3D model, do not fit, "
             f"only up to {largest_side(dataset, 3)}: hold out more for these, such as `holdout=0.5`"
         )
-    dataset.write(path)
+    with claim(path, wait=True):
+        _output(files, masks, wanted)  # again: it may have been written meanwhile
+        dataset.write(path)
     return Ingested(dataset, labels, tuple(notes) + gathered.notes, tuple(warnings))
 
 
@@ -157,7 +161,7 @@ def _pairs(phases: Mapping[str, int | Sequence[int]] | Sequence[tuple[str, int]]
     return [(name, n) for name, labels in phases.items() for n in ([labels] if isinstance(labels, int) else labels)]
 
 
-def _output(sources: Sequence[str], out: Path | None) -> tuple[Path, list[str]]:
+def _output(sources: Sequence[str], masks: Sequence[str], out: Path | None) -> tuple[Path, list[str]]:
     """Where to write, and notes; refuses what should not be overwritten."""
     files = [split_inner(source)[0].resolve() for source in sources]
     notes: list[str] = []
@@ -170,10 +174,12 @@ def _output(sources: Sequence[str], out: Path | None) -> tuple[Path, list[str]]:
         raise UsageError(f"`out={out}`: a dataset is an HDF5 file; let its name end in .dsd.h5")
     elif not out.name.endswith(".dsd.h5"):
         notes.append(f"{out} does not end in .dsd.h5, so the other commands will not find it by themselves")
-    if out.resolve() in files:
-        raise UsageError(f"`out={out}` is also a source and would be overwritten; choose another name")
-    require_folder(out)
+    check_outputs([(out, _is_dataset)], [*files, *(split_inner(mask)[0] for mask in masks)])
     return out, notes
+
+
+def _is_dataset(path: Path) -> bool:
+    return path.is_file() and is_dataset(path)
 
 
 def _same_sources(path: Path, files: list[Path]) -> bool:

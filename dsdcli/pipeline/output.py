@@ -1,8 +1,11 @@
 """What a pipeline hands out, and how it gets to disk: samples, their sheet and their audit record, all or none."""
 
 import base64
+import contextlib
 import io
-from collections.abc import Callable
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,14 @@ import numpy as np
 from PIL import Image as Pictures
 
 from dsdcli.data import samples as stored
+from dsdcli.data.formats import split_inner
+from dsdcli.data.formats.metaimage import about_metaimage
 from dsdcli.data.voxel import sides
 from dsdcli.data.writers import check_samples_name
-from dsdcli.files import require_folder, together, write_json
-from dsdcli.view.sheet import filling_image, save_picture, sheet_image
+from dsdcli.errors import DsdError, UsageError
+from dsdcli.files import check_outputs, require_folder, together, write_json
+from dsdcli.moves import alone, claim, settle
+from dsdcli.view.sheet import filling_image, is_sheet, save_picture, sheet_image
 
 SHEET = ".png"  # the extension of a sheet, which may be all that is wanted
 SHEET_SAMPLES = 64  # as many as a sheet shows well
@@ -44,8 +51,8 @@ class Samples(stored.Samples):
         (.png) and the audit record (.json).
 
         Raises:
-            UsageError: unknown extension, or no such folder.
-            DsdError: the system could not write; then nothing is there.
+            UsageError: as `check_output`.
+            DsdError: the system could not write; then nothing was changed.
         """
         out = check_output(path)
 
@@ -96,17 +103,70 @@ def read_samples(path: Path | str) -> Samples:
     return Samples(found.stack, found.phases, found.voxel_size, found.voxel_unit, found.audit)
 
 
-def check_output(path: Path | str) -> Path:
-    """See, before long work, that samples can be written to ``path``.
+def check_output(path: Path | str, reads: Iterable[Path | str] = ()) -> Path:
+    """See, before long work, that samples can be written to ``path``, their sheet and their record beside it, and that
+    this harms nothing: all names are free, or of files that dsd made under them, and none is that of an input.
+
+    Args:
+        reads: the inputs, as `dsdcli.data.formats.read_image` takes them.
 
     Raises:
-        UsageError: unknown extension, or no such folder.
+        UsageError: unknown extension, no such folder, or a name that may not be used.
     """
     path = Path(path)
-    require_folder(path)
     if path.suffix.lower() != SHEET:
         check_samples_name(path)
+    require_folder(path)
+    sources = [split_inner(str(source))[0] for source in reads]
+    settle(path.parent)
+    try:
+        with alone(path.parent):  # another job may be moving its files there just now
+            check_outputs(_names(path).items(), sources)
+    except OSError as error:
+        raise DsdError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+@contextlib.contextmanager
+def output(path: Path | None, first: str, reads: Iterable[Path | str] = ()) -> Iterator[Path]:
+    """The name that a job's samples get: ``path``, or the first of ``first`` (such as samples.tif), samples-2.tif, ...
+    of which all names are free. What is chosen here is this job's alone until the block ends.
+
+    Raises:
+        UsageError: as `check_output`, or a name that another job has chosen.
+    """
+    if path is not None:
+        check_output(path, reads)
+        with claim(path, shared=True) as held:
+            if not held:
+                raise UsageError(f"another dsd is at work on {path}, a name that was free; choose another name")
+            yield path
+        return
+    for number in itertools.count(1):
+        path = Path(first) if number == 1 else Path(first).with_stem(f"{Path(first).stem}-{number}")
+        check_samples_name(path)
+        with claim(path) as held:
+            if held and not any(map(os.path.lexists, _names(path))):
+                yield path
+                return
+
+
+def _names(out: Path) -> dict[Path, Callable[[Path], bool]]:
+    """All files of a job, each with what says whether dsd made it under this name."""
+
+    def samples(path: Path) -> bool:
+        return stored.is_samples(path) and (path.suffix.lower() != ".npy" or record(path.with_suffix(".json")))
+
+    def record(path: Path) -> bool:
+        try:
+            return (stored.read_audit(path) or {}).get("samples_file") == out.name
+        except DsdError:
+            return False
+
+    names: dict[Path, Callable[[Path], bool]] = {out: samples}
+    if out.suffix.lower() == ".mhd":
+        names[out.with_suffix(".raw")] = lambda _: about_metaimage(out) is not None
+    return names | {out.with_suffix(SHEET): is_sheet, out.with_suffix(".json"): record}
 
 
 def write_all(
@@ -122,10 +182,11 @@ def write_all(
             asked for only afterwards. Not called where only the sheet is wanted.
 
     Raises:
-        DsdError: a file could not be written.
+        UsageError: a file of another kind came in the way meanwhile; the samples are then kept elsewhere.
+        DsdError: a file could not be written; then nothing was changed.
     """
     sheet, record = out.with_suffix(SHEET), out.with_suffix(".json")
-    with together(out.parent) as folder:
+    with together(out.parent, lambda: check_outputs(_names(out).items())) as folder:
         if out != sheet:
             write(folder / out.name, {"audit": record.name})
         save_picture(picture(), folder / sheet.name)

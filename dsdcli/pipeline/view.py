@@ -12,7 +12,8 @@ from dsdcli.data.phases import Phase, choose_phases, count_labels, to_indices
 from dsdcli.data.samples import is_samples, read_samples
 from dsdcli.data.sources import gather
 from dsdcli.errors import UsageError
-from dsdcli.files import require_folder
+from dsdcli.files import check_outputs
+from dsdcli.moves import settle
 from dsdcli.view.page import MOST_VOXELS, is_page, viewer, write_page
 
 PAGE_VOXELS = 2**26  # that a page may hold: a few MB for most materials, at worst some 30
@@ -60,14 +61,13 @@ def view(source: str, out: Path | None = None, samples: Sequence[int] = ()) -> V
 
 def _output(source: str, out: Path | None) -> Path:
     file = split_inner(source)[0]
+    settle(file.parent)
     if out is None:
         stem = file.name if file.is_dir() else file.stem.removesuffix(".dsd").removesuffix(".ome")
         out = file.with_name(f"{stem}.html")
     elif out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"`out={out}`: the page is an HTML file; let its name end in .html")
-    if out.exists() and not is_page(out):
-        raise UsageError(f"{out} exists and is not a page of dsd view; choose another name with `out`")
-    require_folder(out)
+    check_outputs([(out, is_page)], [file])
     return out
 
 

@@ -23,6 +23,7 @@ from dsdcli.view.page import viewer
 from dsdcli.view.sheet import colours, sheet_image
 
 _SHOWN = {2: 16, 3: 4}  # images on a sheet, by their dimension
+_TITLE = "<title>dsd evaluate:"
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1120px; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.6rem; }
@@ -64,13 +65,22 @@ def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Datas
         _record(found, samples, context),
     ]
     page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>dsd evaluate: '
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{_TITLE} '
         f"{html.escape(str(context['samples_file']))}</title><style>{_STYLE}</style></head><body>"
         + "".join(parts)
         + "</body></html>\n"
     )
     with atomic(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def is_report(path: Path) -> bool:
+    """Whether `write_report` made the file at ``path``."""
+    try:
+        with path.open("rb") as file:
+            return _TITLE.encode() in file.read(200)
+    except OSError:
+        return False
 
 
 def _head(found: Evaluation, context: Mapping[str, Any]) -> str:

@@ -188,6 +188,15 @@ def filling_image(
     return _tiled(_enlarged(pictures, factor), legend, columns, titles)
 
 
+def is_sheet(path: Path) -> bool:
+    """Whether `save_picture` wrote the file at ``path``."""
+    try:
+        with Pictures.open(path) as picture:
+            return picture.format == "PNG" and picture.info.get("Software") == MARK
+    except Exception:  # of a file from elsewhere every kind
+        return False
+
+
 def save_picture(picture: Pictures.Image, path: Path) -> None:
     """Write a sheet as a PNG file, all or nothing."""
     marks = PngImagePlugin.PngInfo()

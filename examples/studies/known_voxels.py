@@ -12,6 +12,7 @@ known voxel. Columns:
   and so on, the share that has it. Calibrated is the middle of each.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def main() -> None:
     labels = np.array([phase.label for phase in config.phases])
     unknown = int(labels.max()) + 1
     print(f"{chosen.crops} held-out crops of {config.size}, ensembles of {chosen.n}, probability of {names[0]}\n")
-    bins = [f"{100 * a:.0f} to {100 * b:.0f} %" for a, b in zip(EDGES, EDGES[1:], strict=False)]
+    bins = [f"{100 * a:.0f} to {100 * b:.0f} %" for a, b in pairwise(EDGES)]
     print_table(["known", "by", "right", "Brier, 1e-3", *bins])
     for share in chosen.shares:
         truth: list[np.ndarray] = []
@@ -95,7 +96,7 @@ def main() -> None:
         real = np.concatenate(truth)
         for name, found in said.items():
             p = np.concatenate(found)
-            inside = [(p >= a) & (p < b) for a, b in zip(EDGES, EDGES[1:], strict=False)]
+            inside = [(p >= a) & (p < b) for a, b in pairwise(EDGES)]
             cells = [f"{100 * real[i].mean():.0f} %" if i.sum() >= 50 else "" for i in inside]
             right = 100 * ((p > 0.5) == real).mean()
             print_row([f"{100 * share:g} %", name, f"{right:.2f} %", f"{1000 * ((p - real) ** 2).mean():.1f}", *cells])
