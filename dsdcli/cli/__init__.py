@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dsdcli import __version__
-from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, train, view
+from dsdcli.cli import doctor, evaluate, generate, info, ingest, inpaint, rev, train, view
 from dsdcli.cli.console import printable
 from dsdcli.cli.options import as_options
 from dsdcli.errors import DsdError
@@ -46,6 +46,7 @@ app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("inpaint")(inpaint.inpaint)
 app.command("evaluate")(evaluate.evaluate)
+app.command("rev")(rev.rev)
 app.command("info")(info.info)
 app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.data.split import independent_images
 from dsdcli.data.voxel import sides
 from dsdcli.device import pick_device
 from dsdcli.errors import DsdError, UsageError
+from dsdcli.evaluation.representative import doubt_fractions
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_model
 from dsdcli.pipeline.defaults import default_dataset, newest_run
@@ -130,7 +132,7 @@ def _started(
     """The dataset and the settings of a new run."""
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset or default_dataset(note))
     settings, notes = choose_settings(data, given, device.type == "cuda", ndim)
-    for line in notes:
+    for line in notes + doubt_fractions(independent_images(data), [phase.name for phase in data.phases]):
         note(f"note: {line}")
     return data, settings
 

@@ -106,6 +106,9 @@ def choose_settings(
         size = (side,) * ndim
     for split in ("train", "heldout"):
         dataset.crops(split, 1, size, np.random.default_rng(0))  # fails before training, not during it
+    if "size" in given:
+        side = min(size)
+        notes = _doubt_side(side, structure_reach(dataset, side, len(size)), "a larger `size`")
     chosen = {
         "size": size,
         "batch": max(1, voxels // int(np.prod(size))),
@@ -137,12 +140,17 @@ def choose_side(dataset: Dataset, ndim: int, gpu: bool) -> tuple[int, list[str]]
     reach = structure_reach(dataset, fits[-1], ndim)
     wanted = max(STRUCTURES * reach, USUAL if ndim == 2 else SIDES[0])
     side = next((side for side in roomy if side >= wanted), roomy[-1])
-    if side >= STRUCTURES * reach:
-        return side, []
     confined = side == roomy[-1] < LARGEST[ndim, gpu]
-    return side, [
+    return side, _doubt_side(side, reach, "a larger image" if confined else "`downsample` of dsd ingest")
+
+
+def _doubt_side(side: int, reach: int, fix: str) -> list[str]:
+    """What a user should know of crops that are small beside the structure."""
+    if side >= STRUCTURES * reach:
+        return []
+    return [
         f"structure reaches {reach} voxels, and crops of {side} are less than {STRUCTURES} times as wide: what is "
-        f"longer than a crop is not learned; {'a larger image' if confined else '`downsample` of dsd ingest'} helps"
+        f"longer than a crop is not learned; {fix} helps"
     ]
 
 
