@@ -19,6 +19,7 @@ from dsdcli.data.phases import IGNORED
 
 LEVEL = 0.95  # of all intervals
 LEAST = 5.0  # independent volumes below which an image says nothing
+NARROW = 5.0  # correlation lengths that it must be wide as well, unless there are many
 WIDE = 0.1  # half an interval over the fraction, from which a user is told of it without asking
 UNEQUAL = 1.5  # ratio of correlation lengths from which a structure counts as anisotropic
 _WAVES = {2: 8, 3: 10}  # slow cosines used, by dimension
@@ -37,7 +38,9 @@ class PhaseFraction:
         volumes: how many independent volumes (areas in 2D) the images are worth.
         integral_range: in voxels, with its 95 % interval.
         lengths: correlation length along each axis, in voxels: where the covariance is 1/e of its value at lag 0.
+        widths: side of the narrowest image along each axis, in correlation lengths.
         freedom: degrees of freedom of the intervals.
+        speaks: whether the images are large enough to say anything.
     """
 
     phase: str
@@ -49,12 +52,9 @@ class PhaseFraction:
     integral_low: float
     integral_high: float
     lengths: tuple[float, ...]
+    widths: tuple[float, ...]
     freedom: int
-
-    @property
-    def speaks(self) -> bool:
-        """Whether the images are large enough to say anything."""
-        return self.volumes >= LEAST
+    speaks: bool
 
     @property
     def error(self) -> float:
@@ -113,7 +113,8 @@ def _phase_fraction(images: Sequence[np.ndarray], known: Sequence[np.ndarray], i
     inside = np.array([part.sum() for part in parts])
     voxels = np.array([part.sum() for part in known])
     fraction = float(inside.sum() / voxels.sum())
-    nothing = PhaseFraction(name, fraction, *[math.nan] * 2, 0.0, *[math.nan] * 3, (math.nan,) * ndim, 0)
+    unknown = (math.nan,) * ndim
+    nothing = PhaseFraction(name, fraction, *[math.nan] * 2, 0.0, *[math.nan] * 3, unknown, unknown, 0, False)
     if not 0 < fraction < 1:
         return nothing
     between = (inside - fraction * voxels) ** 2 / voxels
@@ -135,8 +136,11 @@ def _phase_fraction(images: Sequence[np.ndarray], known: Sequence[np.ndarray], i
         return nothing
     volumes = spread / variance
     grown = strength / spread * float(np.mean([beyond for _, beyond in shares]))
+    widths = tuple(min(image.shape[axis] for image in images) / length for axis, length in enumerate(lengths))
     low, high = _interval(fraction, volumes, freedom)
-    return PhaseFraction(name, fraction, low, high, volumes, grown, *_range_interval(grown, freedom), lengths, freedom)
+    ranges = _range_interval(grown, freedom)
+    speaks = volumes >= LEAST and (many or min(widths) >= NARROW)
+    return PhaseFraction(name, fraction, low, high, volumes, grown, *ranges, lengths, widths, freedom, speaks)
 
 
 def _interval(fraction: float, volumes: float, freedom: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from dsdcli.data.voxel import VoxelSize, parse_voxel_size
 from dsdcli.device import pick_device
 from dsdcli.errors import DataError, UsageError
 from dsdcli.evaluation.metrics import METRICS
-from dsdcli.evaluation.representative import LEAST, UNEQUAL, PhaseFraction, phase_fractions
+from dsdcli.evaluation.representative import LEAST, NARROW, UNEQUAL, PhaseFraction, phase_fractions
 from dsdcli.evaluation.window_sizes import Spread, fraction_spreads, metric_spreads
 from dsdcli.evaluation.workers import Workers
 from dsdcli.files import atomic, require_folder
@@ -236,7 +236,8 @@ def _silent(found: Sequence[PhaseFraction]) -> list[str]:
     return [
         f"too small to say anything of the volume fraction of {about.phase} in the material: "
         + (
-            f"the images are worth {about.volumes:.1f} independent volumes, and it takes {LEAST:g}"
+            f"it takes {NARROW:g} correlation lengths along each axis and {LEAST:g} independent volumes, and there are "
+            f"{min(about.widths):.1f} and {about.volumes:.1f}"
             if 0 < about.fraction < 1
             else "the images hold " + ("nothing else" if about.fraction else "none of it")
         )
