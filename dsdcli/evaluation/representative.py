@@ -8,6 +8,7 @@ degrees of freedom (Mueller 2007; Lazarus et al. 2018, for series in time). What
 infinitely slow, comes from an exponential covariance with the lengths of the image.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -19,12 +20,12 @@ from dsdcli.data.phases import IGNORED
 
 LEVEL = 0.95  # of all intervals
 LEAST = 5.0  # independent volumes below which an image says nothing
-NARROW = 5.0  # correlation lengths that it must be wide as well, unless there are many
+NARROW = 3.0  # correlation lengths that it must be wide as well, unless there are many
 WIDE = 0.1  # half an interval over the fraction, from which a user is told of it without asking
 UNEQUAL = 1.5  # ratio of correlation lengths from which a structure counts as anisotropic
 _WAVES = {2: 8, 3: 10}  # slow cosines used, by dimension
 _MANY = 10  # independent images from which their differences alone say how much a fraction varies
-_CELLS = 32  # per axis: slow waves are the same on blocks of voxels
+_CELLS = {2: 32, 3: 16}  # per axis, by dimension: slow waves are the same on blocks of voxels
 _LINES = 4096  # lines along each axis that the covariance is measured on
 _Z = 1.96
 
@@ -160,18 +161,18 @@ def _range_interval(value: float, freedom: int) -> tuple[float, float]:
     return float(value * freedom / chdtri(freedom, low)), float(value * freedom / chdtri(freedom, high))
 
 
-def _edges(side: int) -> np.ndarray:
+def _edges(side: int, ndim: int) -> np.ndarray:
     """Where the blocks of an axis begin, and its end."""
-    cells = min(_CELLS, side)
+    cells = min(_CELLS[ndim], side)
     return np.arange(cells + 1) * side // cells
 
 
 def _block_sums(image: np.ndarray, chosen: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """How many voxels of each block are ``chosen``: float64 (at most `_CELLS` along each axis)."""
-    slabs = itertools.pairwise(_edges(len(image)).tolist())
+    slabs = itertools.pairwise(_edges(len(image), image.ndim).tolist())
     sums = np.stack([chosen(image[start:end]).view(np.uint8).sum(0, dtype=np.uint32) for start, end in slabs])
     for axis, side in enumerate(image.shape[1:], start=1):
-        sums = np.add.reduceat(sums, _edges(side)[:-1], axis=axis, dtype=np.int64)
+        sums = np.add.reduceat(sums, _edges(side, image.ndim)[:-1], axis=axis, dtype=np.int64)
     return sums.astype(np.float64)
 
 
@@ -181,10 +182,11 @@ def _known(image: np.ndarray) -> np.ndarray:
         return _block_sums(image, lambda some: some != IGNORED)
     sizes = np.ones(())
     for side in image.shape:
-        sizes = np.multiply.outer(sizes, np.diff(_edges(side)).astype(np.float64))
+        sizes = np.multiply.outer(sizes, np.diff(_edges(side, image.ndim)).astype(np.float64))
     return sizes
 
 
+@functools.cache
 def _slow(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """The slowest cosines in a box: half-waves along each axis."""
     number = _WAVES[len(shape)]
@@ -195,7 +197,7 @@ def _slow(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 def _coefficients(inside: np.ndarray, known: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Coefficients of the slow cosines, (B,), from sums over blocks; made orthonormal on the voxels that are known."""
-    middles = [(edges[:-1] + edges[1:]) / 2 / side for side in image.shape for edges in [_edges(side)]]
+    middles = [(edges[:-1] + edges[1:]) / 2 / side for side in image.shape for edges in [_edges(side, image.ndim)]]
     columns = [np.ones(inside.size)]
     for k in _slow(image.shape):
         wave = np.ones(())

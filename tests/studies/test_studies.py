@@ -178,3 +178,10 @@ def test_flow_study(study, rock):
     assert re.search(r"^\| order of convergence, ducts from 4 \| (1\.[89]|2\.)", said, re.MULTILINE)
     assert len(re.findall(r"^\| 0 \| [zyx] \|", said, re.MULTILINE)) == 6
     assert "1 held-out cubes of" in said
+
+
+def test_coverage_of_intervals(study):
+    said = study("rev_coverage.py", "--windows", 3, "--sides", 24)
+    rows = [row.split(" | ") for row in said.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| discs 0.15", "| discs 0.4", "| spheres 0.15", "| spheres 0.4"]
+    assert [row[-1] for row in rows] == ["108 |", "98 |", "254 |", "237 |"]  # of the integral range
