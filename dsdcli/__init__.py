@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dsdcli.pipeline.ingest import ingest
     from dsdcli.pipeline.load import Model, load
     from dsdcli.pipeline.output import Samples, read_samples
+    from dsdcli.pipeline.rev import rev
     from dsdcli.pipeline.train import train
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ingest",
     "load",
     "read_samples",
+    "rev",
     "train",
 ]
 
@@ -42,6 +44,7 @@ _ROOMS = {
     "ingest": "pipeline.ingest",
     "load": "pipeline.load",
     "read_samples": "pipeline.output",
+    "rev": "pipeline.rev",
     "train": "pipeline.train",
 }
 

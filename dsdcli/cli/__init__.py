@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dsdcli import __version__
-from dsdcli.cli import console, doctor, evaluate, generate, info, ingest, inpaint, train, view
+from dsdcli.cli import console, doctor, evaluate, generate, info, ingest, inpaint, rev, train, view
 from dsdcli.cli.parse import check_words
 from dsdcli.errors import DsdError
 
@@ -51,6 +51,7 @@ app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("inpaint")(inpaint.inpaint)
 app.command("evaluate")(evaluate.evaluate)
+app.command("rev")(rev.rev)
 app.command("info")(info.info)
 app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)

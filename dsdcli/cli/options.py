@@ -20,6 +20,7 @@ _SPELLED = {
     "masks": "mask",
     "ignore_masks": "ignore-mask",
     "max_seconds": "max-time",
+    "metrics": "metric",
     "n": "number",
     "phases": "phase",
     "plane": "slice",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsdcli.data.dataset import LabelledImage
+from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.fit import SIDES
 from dsdcli.data.fit import USUAL as CROPS
 from dsdcli.data.places import good_places
@@ -50,6 +50,16 @@ def split(images: Sequence[LabelledImage], share: float) -> tuple[tuple[Labelled
         LabelledImage(i.array[cut:], i.axes) for i, cut in zip(images, cuts, strict=True) if cut < len(i.array)
     )
     return train, heldout
+
+
+def independent_images(dataset: Dataset) -> list[np.ndarray]:
+    """The images of a dataset, phase indices (*L) each: those of a stack one by one, and both parts of one that `split`
+    has cut as one again."""
+    train, heldout = dataset.train, dataset.heldout
+    cut = len(train) == len(heldout) and (train[0].axes == "ZYX" or (len(train) == 1 and train[0].axes == "YX"))
+    if cut and all(a.array.shape[1:] == b.array.shape[1:] for a, b in zip(train, heldout, strict=True)):
+        return [np.concatenate([a.array, b.array]) for a, b in zip(train, heldout, strict=True)]
+    return [array for image in train + heldout for array in (image.array if image.axes == "TYX" else [image.array])]
 
 
 def split_to_fit(images: Sequence[LabelledImage]) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...], str]:

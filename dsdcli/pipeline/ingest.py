@@ -11,9 +11,10 @@ from dsdcli.data.formats import split_inner
 from dsdcli.data.ignored import doubt_corners, leave_out
 from dsdcli.data.phases import choose_phases, doubt_polarity
 from dsdcli.data.sources import check_axes, digest_of, gather
-from dsdcli.data.split import split, split_to_fit
+from dsdcli.data.split import independent_images, split, split_to_fit
 from dsdcli.data.voxel import VoxelSize, parse_voxel_size, sides
 from dsdcli.errors import DataError, UsageError
+from dsdcli.evaluation.representative import doubt_fractions
 from dsdcli.files import check_outputs
 from dsdcli.moves import claim
 from dsdcli.record import provenance
@@ -148,6 +149,7 @@ def ingest(
             f"enough for 2D crops; sub-volumes of {SIDES[0]} voxels a side, for a 3D model, do not fit, "
             f"only up to {largest_side(dataset, 3)}: hold out more for these, such as `holdout=0.5`"
         )
+    notes += doubt_fractions(independent_images(dataset), [phase.name for phase in dataset.phases])
     with claim(path, wait=True):
         _output(files, masks, wanted)  # again: it may have been written meanwhile
         dataset.write(path)

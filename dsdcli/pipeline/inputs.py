@@ -14,7 +14,7 @@ from dsdcli.data.phases import Phase, choose_phases, doubt_polarity, in_words, r
 from dsdcli.data.samples import Samples, read_samples
 from dsdcli.data.sources import gather
 from dsdcli.data.split import split
-from dsdcli.data.voxel import SAME, differ, length_ratio, sides
+from dsdcli.data.voxel import SAME, VoxelSize, differ, length_ratio, sides
 from dsdcli.errors import DataError, DsdError, UsageError
 
 _NAMED = "`phases={'NAME': LABEL}`"
@@ -47,17 +47,47 @@ def open_real(
         if ignore or ignore_masks:
             raise UsageError(f"{path} is a dataset, and knows what it leaves out; run dsd ingest again to change that")
         return Dataset.open(path), []
+    dataset, remarks, warnings = read_real(path, phases, ignore, ignore_masks)
+    train, heldout = split(dataset.train, 0.5)
+    remarks.append(f"{path} is an image, not a dataset: its first half stands for the training part")
+    return replace(dataset, train=train, heldout=heldout), [*remarks, *warnings]
+
+
+def read_real(
+    path: Path,
+    phases: tuple[Phase, ...] | None = None,
+    ignore: Sequence[int] = (),
+    ignore_masks: Sequence[str] = (),
+    named: Sequence[tuple[str, int]] = (),
+    pore: int | None = None,
+    axes: str | None = None,
+    voxel: VoxelSize | None = None,
+) -> tuple[Dataset, list[str], list[str]]:
+    """A segmented image file or folder of slices as a dataset whose training part is all of it.
+
+    Args:
+        path, phases, ignore, ignore_masks: as of `open_real`.
+        named, pore: (name, label) pairs, or the label of the pore, where ``phases`` are not known.
+        axes, voxel: override what the file says; see `dsdcli.data.sources.gather`.
+
+    Returns:
+        the dataset, remarks on the phases, and notes and warnings on the file.
+
+    Raises:
+        UsageError: ``named`` contradicts the labels.
+        DataError: it cannot be used.
+    """
     remarks: list[str] = []
-    gathered = gather([str(path)])
+    gathered = gather([str(path)], axes, voxel)
     labelled, doubts = leave_out(gathered.images, ignore, ignore_masks)
     voxels = labelled.counts()
     if phases and set(voxels) <= {phase.label for phase in phases}:
         index_of = {phase.label: index for index, phase in enumerate(phases)}
     else:
-        phases, index_of, remarks = choose_phases(voxels)
-        remarks += filter(None, [doubt_polarity(voxels, min(voxels))])
+        phases, index_of, remarks = choose_phases(voxels, named, pore)
+        if not named and pore is None:
+            remarks += filter(None, [doubt_polarity(voxels, min(voxels))])
     remarks += doubts + doubt_corners(labelled)
-    train, heldout = split(labelled.indices(index_of), 0.5)
     dataset = Dataset(
         path=path,
         phases=phases,
@@ -66,11 +96,10 @@ def open_real(
         slice_axes=gathered.slice_axes,
         downsample=1,
         provenance={},
-        train=train,
-        heldout=heldout,
+        train=tuple(labelled.indices(index_of)),
+        heldout=(),
     )
-    remarks.append(f"{path} is an image, not a dataset: its first half stands for the training part")
-    return dataset, [*remarks, *gathered.notes, *gathered.warnings]
+    return dataset, remarks, [*gathered.notes, *gathered.warnings]
 
 
 def named_phases(path: Path) -> tuple[Phase, ...] | None:

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.data.split import independent_images
 from dsdcli.data.voxel import sides
 from dsdcli.device import free_memory, pick_device, require
 from dsdcli.errors import DsdError, UsageError
+from dsdcli.evaluation.representative import doubt_fractions
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import digest, load_model
 from dsdcli.network.config import preset as architecture_of
@@ -151,12 +153,10 @@ def _started(
     """The dataset and the settings of a new run."""
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset or default_dataset(note))
     settings, notes = choose_settings(data, given, device.type == "cuda", ndim)
-    needed, what = (
-        step_bytes(architecture_of(settings.preset), settings),
-        f"{settings.batch} crops of {sides(settings.size)}",
-    )
-    require(needed, free_memory(device), f"training steps of {what}", "a smaller `size` or `batch`")
-    for line in notes:
+    what = f"training steps of {settings.batch} crops of {sides(settings.size)}"
+    needed = step_bytes(architecture_of(settings.preset), settings)
+    require(needed, free_memory(device), what, "a smaller `size` or `batch`")
+    for line in notes + doubt_fractions(independent_images(data), [phase.name for phase in data.phases]):
         note(f"note: {line}")
     return data, settings
 

@@ -107,9 +107,9 @@ def choose_settings(
     check_preset(preset)
     recipe = dict(RECIPES[preset])
     voxels = recipe.pop("voxels")
-    notes: list[str] = []
     if "size" in given:
         size = given["size"]
+        notes = _doubt_side(min(size), structure_reach(dataset, min(size), len(size)), "a larger `size`")
     else:
         side, notes = choose_side(dataset, ndim, gpu)
         size = (side,) * ndim
@@ -147,12 +147,17 @@ def choose_side(dataset: Dataset, ndim: int, gpu: bool) -> tuple[int, list[str]]
     reach = structure_reach(dataset, fits[-1], ndim)
     wanted = max(STRUCTURES * reach, USUAL if ndim == 2 else SIDES[0])
     side = next((side for side in roomy if side >= wanted), roomy[-1])
-    if side >= STRUCTURES * reach:
-        return side, []
     confined = side == roomy[-1] < LARGEST[ndim, gpu]
-    return side, [
+    return side, _doubt_side(side, reach, "a larger image" if confined else "`downsample` of dsd ingest")
+
+
+def _doubt_side(side: int, reach: int, fix: str) -> list[str]:
+    """What a user should know of crops that are small beside the structure."""
+    if side >= STRUCTURES * reach:
+        return []
+    return [
         f"structure reaches {reach} voxels, and crops of {side} are less than {STRUCTURES} times as wide: what is "
-        f"longer than a crop is not learned; {'a larger image' if confined else '`downsample` of dsd ingest'} helps"
+        f"longer than a crop is not learned; {fix} helps"
     ]
 
 

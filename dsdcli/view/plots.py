@@ -35,13 +35,13 @@ def metric_figure(found: Evaluation, metric: str, voxel_size: float | None, unit
     kind = METRICS[metric].kind(len(found.size))
     scale = voxel_size or 1.0
     if isinstance(kind, Number):
-        panels, _, figure = _panels(len(keys))
+        panels, _, figure = new_panels(len(keys))
         for axes, key in zip(panels, keys, strict=True):
             ours, theirs = (ensemble[key][:, 0] * scale**kind.length for ensemble in found.ensembles[:2])
             _histograms(axes, ours[np.isfinite(ours)], theirs[np.isfinite(theirs)], "held-out crops")
             axes.set_xlabel(unit_name(kind.length, unit))
     else:
-        panels, lower, figure = _panels(len(keys), below=True)
+        panels, lower, figure = new_panels(len(keys), below=True)
         for axes, below, key in zip(panels, lower, keys, strict=True):
             _curves(axes, below, found, key, scale)
             below.set_xlabel(f"{'radius' if metric == 'pore-size' else 'length'} ({unit})")
@@ -53,7 +53,7 @@ def metric_figure(found: Evaluation, metric: str, voxel_size: float | None, unit
 
 def fraction_figure(found: Evaluation, natural: np.ndarray, phases: Sequence[str]) -> str:
     """SVG: volume fractions of the samples and of held-out crops anywhere, ``natural`` (m, K)."""
-    panels, _, figure = _panels(len(phases))
+    panels, _, figure = new_panels(len(phases))
     for index, (axes, name) in enumerate(zip(panels, phases, strict=True)):
         ours = found.ensembles[0]["volume-fraction", name][:, 0]
         _histograms(axes, ours, natural[:, index], "held-out crops anywhere")
@@ -64,14 +64,14 @@ def fraction_figure(found: Evaluation, natural: np.ndarray, phases: Sequence[str
 
 def novelty_figure(novelty: Novelty, what: str) -> str:
     """SVG: distances of the samples and of held-out crops."""
-    (axes,), _, figure = _panels(1)
+    (axes,), _, figure = new_panels(1)
     _histograms(axes, novelty.distances.ravel(), novelty.real.ravel(), "held-out crops")
     axes.set_xlabel(what)
     _legend([axes])
     return _svg(figure)
 
 
-def _panels(count: int, below: bool = False) -> tuple[list["Axes"], list["Axes"], "Figure"]:
+def new_panels(count: int, below: bool = False) -> tuple[list["Axes"], list["Axes"], "Figure"]:
     """Panels in rows, and with ``below`` a smaller one under each."""
     from matplotlib.figure import Figure
 

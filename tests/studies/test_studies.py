@@ -223,3 +223,10 @@ def test_a_call_that_ends_badly_is_noticed(monkeypatch, tmp_path):
         monkeypatch.setattr(fuzz_arguments, "dsd", dsd)
         with pytest.raises(AssertionError, match=said):
             fuzz_arguments.call(["info", "a"], tmp_path)
+
+
+def test_coverage_of_intervals(study):
+    said = study("rev_coverage.py", "--windows", 3, "--sides", 24)
+    rows = [row.split(" | ") for row in said.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| discs 0.15", "| discs 0.4", "| spheres 0.15", "| spheres 0.4"]
+    assert [row[-1] for row in rows] == ["108 |", "98 |", "254 |", "224 |"]  # of the integral range
