@@ -72,7 +72,7 @@ def test_a_filling_never_replaces_its_image(dsd, model, out):
     [
         (["inpaint", "scan.tif", "--box", "3:9,4:9", "-o", "scan.tif"], "read as well"),
         (["inpaint", "scan.tif", "--mask", "mask.tif", "-o", "mask.tif"], "read as well"),
-        (["inpaint", "made.tif", "--box", "3:9,4:9", "-o", "made.npy"], "made.json is in the way"),
+        (["inpaint", "made.tif", "--box", "3:9,4:9", "-o", "made.npy"], "read as well"),
         (["generate", "-o", "scan.tif"], "dsd did not make it"),
         (["generate", "--like", "../toy.dsd.h5", "-o", "../toy.dsd.h5"], "read as well"),
         (["generate", "-o", "../model/config.tif"], "config.json is in the way"),

@@ -14,7 +14,7 @@ from dsdcli.cli.parse import (
     parse_files,
     parse_pairs,
     parse_phase,
-    parse_profile,
+    parse_profiles,
     parse_size,
     parse_slice,
 )
@@ -39,6 +39,7 @@ def generate(
     known_core: Annotated[list[str] | None, typer.Option(metavar="Y,X:R:FILE", help="Column along z (in 2D a disc) that is known: centre, radius, image of it; repeatable.", show_default=False)] = None,
     extend: Annotated[list[str] | None, typer.Option(metavar="AXIS=N", help="Go on beyond the border of --known: z=+64 behind it, z=-64 before it, z=64 on both sides; repeatable.", show_default=False)] = None,
     phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Label of a phase in what is known, where it is not that of the model; repeatable.", show_default=False)] = None,
+    frequencies: Annotated[Path | None, typer.Option(metavar="FILE", help="Write how often each phase takes each voxel, and the entropy of that, as a TIFF.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes. Default: 31.", show_default=False)] = None,
     eta: Annotated[float | None, typer.Option(metavar="X", help="Share of back-and-forth hops kept: 0 net flux, 1 the full process. Default: 0.", show_default=False)] = None,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="trapezoidal: long leaps. cfl: the published tau-leaping, one hop per particle and step at most; thousands of evaluations, only a yardstick.")] = "trapezoidal",
@@ -59,10 +60,17 @@ def generate(
     voxels = parse_pairs("--counts", counts or [], int)
     shape, at_a_time = None if size is None else parse_size(size), parse_batch(batch)
 
-    from dsdcli.pipeline.load import load
-    from dsdcli.pipeline.output import output
+    profiles, fields = parse_profiles(profile or []), parse_files("--field", field or [])
+    slices, cores = [parse_slice(text) for text in known_slice or []], [parse_core(text) for text in known_core or []]
 
-    out = until_the_end(output(out, "samples.tif", [like] if like else []))
+    from dsdcli.pipeline.load import load
+    from dsdcli.pipeline.output import check_maps, output, save_maps
+
+    reads: list[Path | str] = [path for path in (like, known) if path]
+    reads += [*fields.values(), *(file for _, file in slices), *(file for _, _, file in cores)]
+    reads += [values for _, values in profiles.values() if isinstance(values, str)]
+    out = until_the_end(output(out, "samples.tif", reads))
+    maps = check_maps(frequencies, reads) if frequencies else None
     loaded = load(model, device, say)
     samples = loaded.stream(
         number,
@@ -72,13 +80,13 @@ def generate(
         like=like,
         size=shape,
         boundary=boundary,
-        profile=dict(map(parse_profile, profile or [])),
-        field=parse_files("--field", field or []),
+        profile=profiles,
+        field=fields,
         exact_in=exact_in,
         known=known,
         unknown=unknown,
-        known_slices=[parse_slice(text) for text in known_slice or []],
-        known_cores=[parse_core(text) for text in known_core or []],
+        known_slices=slices,
+        known_cores=cores,
         extend=parse_extend(extend or []),
         phases=[parse_phase(text) for text in phase or []],
         sampler=sampler,
@@ -88,8 +96,12 @@ def generate(
         seed=seed,
         note=say,
     )
+    if maps:
+        samples.count()
     with progress("generating") as samples.progress:
         written = samples.save(out)
+    if maps:
+        save_maps(maps, samples.frequencies, loaded.phases, written.path)
     audit = written.audit
     say(
         f"{number} samples of {sides(audit['size'])}, exact counts, seed {audit['seed']}, "

@@ -26,6 +26,7 @@ def inpaint(
     plane: Annotated[str | None, typer.Option("--slice", metavar="[AXIS:]N", help="Plane of a volume to fill, for a 2D model: 120 or z:120, y:120, x:120.", show_default=False)] = None,
     boundary: Annotated[str, typer.Option(metavar="KIND", help="Walls of the image itself: noflux or periodic.")] = "noflux",
     steps: Annotated[int, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes.")] = 31,
+    frequencies: Annotated[Path | None, typer.Option(metavar="FILE", help="Write how often each phase takes each voxel, and the entropy of that, as a TIFF.", show_default=False)] = None,
     seed: Seed = None,
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output: .tif, .h5, .npy, or .png for a sheet alone. Default: inpainted.tif here, or the next free inpainted-2.tif ...", show_default=False)] = None,
@@ -46,9 +47,11 @@ def inpaint(
     voxels = parse_pairs("--counts", counts or [], int)
 
     from dsdcli.pipeline.load import load
-    from dsdcli.pipeline.output import output
+    from dsdcli.pipeline.output import check_maps, output, save_maps
 
-    out = until_the_end(output(out, "inpainted.tif", [image, *(mask or [])]))
+    reads = [image, *(mask or [])]
+    out = until_the_end(output(out, "inpainted.tif", reads))
+    maps = check_maps(frequencies, reads) if frequencies else None
     with progress("filling, percent") as update:
         fillings = load(model, device, say).inpaint(
             image,
@@ -70,6 +73,8 @@ def inpaint(
             progress=update,
         )
         written = fillings.save(out)
+    if maps:
+        save_maps(maps, fillings.frequencies, fillings.phases, written.path)
     audit = written.audit
     say(
         f"{number} fillings of {audit['filled_voxels']} voxels in {audit['holes']} "

@@ -161,21 +161,26 @@ def parse_disk(text: str) -> list[float]:
         raise UsageError(f"cannot read --disk '{text}'; write Y,X,RADIUS in voxels, like 30,40,12") from None
 
 
-def parse_profile(text: str) -> tuple[str, tuple[str, list[float] | str]]:
-    """``pore=z:0.15..0.25``, ``pore=z:0.1,0.2,0.3`` or ``pore=z:profile.csv`` -> (name, (axis, values or file)).
+def parse_profiles(texts: list[str]) -> dict[str, tuple[str, list[float] | str]]:
+    """``pore=z:0.15..0.25``, ``pore=z:0.1,0.2,0.3`` or ``pore=z:profile.csv`` -> {name: (axis, values or file)}.
 
     Raises:
-        UsageError: anything else.
+        UsageError: anything else, or a name twice.
     """
-    name, _, rest = text.partition("=")
-    axis, _, values = rest.partition(":")
-    if not name or not axis or not values:
-        raise UsageError(f"cannot read --profile '{text}'; write NAME=AXIS:FIRST..LAST, like pore=z:0.15..0.25")
-    numbers = values.split("..") if values.count("..") == 1 else values.split(",")
-    try:
-        return name, (axis, [float(number) for number in numbers])
-    except ValueError:
-        return name, (axis, values)
+    profiles: dict[str, tuple[str, list[float] | str]] = {}
+    for text in texts:
+        name, _, rest = text.partition("=")
+        axis, _, values = rest.partition(":")
+        if not name or not axis or not values:
+            raise UsageError(f"cannot read --profile '{text}'; write NAME=AXIS:FIRST..LAST, like pore=z:0.15..0.25")
+        if name in profiles:
+            raise UsageError(f"--profile names '{name}' twice")
+        numbers = values.split("..") if values.count("..") == 1 else values.split(",")
+        try:
+            profiles[name] = axis.lower(), [float(number) for number in numbers]
+        except ValueError:
+            profiles[name] = axis.lower(), values
+    return profiles
 
 
 def parse_files(option: str, texts: list[str]) -> dict[str, str]:

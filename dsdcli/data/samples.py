@@ -69,6 +69,17 @@ class Samples:
         """Volume fraction of each phase in each sample, (n, K)."""
         return self.counts / self.counts.sum(1, keepdims=True)
 
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Share of the samples that have each phase at each voxel, float32 (K, *L)."""
+        return np.stack([(self.stack == k).mean(0, dtype=np.float32) for k in range(len(self.phases))])
+
+
+def entropy(frequencies: np.ndarray) -> np.ndarray:
+    """Shannon entropy of every voxel in bits: (K, *L) -> (*L). 0 where all samples agree."""
+    p = np.maximum(frequencies, 1e-12)
+    return -(p * np.log2(p)).sum(0)
+
 
 def write_samples(
     path: Path | str,

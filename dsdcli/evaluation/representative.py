@@ -115,7 +115,8 @@ def _phase_fraction(images: Sequence[np.ndarray], known: Sequence[np.ndarray], i
     voxels = np.array([part.sum() for part in known])
     fraction = float(inside.sum() / voxels.sum())
     unknown = (math.nan,) * ndim
-    nothing = PhaseFraction(name, fraction, *[math.nan] * 2, 0.0, *[math.nan] * 3, unknown, unknown, 0, False)
+    nan = math.nan
+    nothing = PhaseFraction(name, fraction, nan, nan, 0.0, nan, nan, nan, unknown, unknown, 0, False)
     if not 0 < fraction < 1:
         return nothing
     between = (inside - fraction * voxels) ** 2 / voxels

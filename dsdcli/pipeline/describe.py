@@ -10,6 +10,7 @@ from dsdcli.data.phases import count_labels
 from dsdcli.data.samples import Samples, is_samples, read_samples
 from dsdcli.moves import settle
 from dsdcli.network.catalogue import CONFIG, MANIFEST, shipped_models
+from dsdcli.training.log import LOG, Log
 
 
 def describe(file: str | Path) -> dict[str, Any]:
@@ -39,7 +40,6 @@ def _is_model(folder: Path) -> bool:
 def describe_model(path: Path) -> dict[str, Any]:
     """What is in a model or run folder: config, weights, parameters, digest and training state."""
     from dsdcli.network.checkpoint import digest, load_config, load_tensors, locate
-    from dsdcli.training.log import LOG, Log
 
     config = load_config(path)
     config_path, weights = locate(path)

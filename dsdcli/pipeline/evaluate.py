@@ -70,7 +70,7 @@ class Evaluated:
         write_report(Path(path), self.found, self.samples, self.dataset, self.context)
 
     def __str__(self) -> str:
-        lines = [table.summary(self.found), *table.plain(self.cells()), *table.novelty_lines(self.found)]
+        lines = table.summary(self.found), *table.plain(self.cells()), *table.novelty_lines(self.found)
         return "\n".join([*lines, *self.permeabilities()])
 
     def _repr_html_(self) -> str:
@@ -124,9 +124,8 @@ def evaluate(
         UsageError: a request that contradicts itself, or no such file.
         DataError: samples or real images that cannot be used or compared.
     """
-    chosen = choose_metrics(metrics)
+    chosen, _ = choose_metrics(metrics), check_seed(seed)
     _check_gates(gates or {}, chosen)
-    check_seed(seed)
     if samples is None:
         samples = _newest_samples(note)
     path = Path(samples) if isinstance(samples, Path | str) else None

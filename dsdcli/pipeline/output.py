@@ -5,7 +5,7 @@ import contextlib
 import io
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from PIL import Image as Pictures
 from dsdcli.data import samples as stored
 from dsdcli.data.formats import split_inner
 from dsdcli.data.formats.metaimage import about_metaimage
+from dsdcli.data.phases import Phase
 from dsdcli.data.voxel import sides
 from dsdcli.data.writers import check_samples_name
+from dsdcli.data.writers.maps import is_maps, write_maps
 from dsdcli.errors import DsdError, UsageError
 from dsdcli.files import check_outputs, require_folder, together, write_json
 from dsdcli.moves import alone, claim, settle
@@ -90,7 +92,32 @@ class Fillings(Samples):
 
     def picture(self) -> Pictures.Image:
         """The original, the mask, how often each phase fills each voxel, and the first fillings."""
-        return filling_image(self.original, self.mask, self.unknown, self.stack, self.phases, SHEET_FILLINGS)
+        shown = self.stack[:SHEET_FILLINGS]
+        return filling_image(self.original, self.mask, self.unknown, self.frequencies, shown, self.phases)
+
+
+@dataclass(frozen=True, eq=False)
+class Honouring(Samples):
+    """Samples that keep known voxels.
+
+    Attributes:
+        original: phase indices (*L), 0 where not known.
+        known: bool (*L).
+    """
+
+    original: np.ndarray
+    known: np.ndarray
+
+    def picture(self) -> Pictures.Image:
+        """What is known, how often each phase takes each voxel, the entropy of that, and the first samples."""
+        return known_sheet(self.original, self.known, self.frequencies, self.stack[:SHEET_FILLINGS], self.phases)
+
+
+def known_sheet(
+    original: np.ndarray, known: np.ndarray, often: np.ndarray, shown: np.ndarray, phases: Sequence[Phase]
+) -> Pictures.Image:
+    """The sheet of samples that keep known voxels; see `dsdcli.view.sheet.filling_image`."""
+    return filling_image(original, ~known, ~known, often, shown, phases, "sample")
 
 
 def read_samples(path: Path | str) -> Samples:
@@ -105,7 +132,7 @@ def read_samples(path: Path | str) -> Samples:
 
 def check_output(path: Path | str, reads: Iterable[Path | str] = ()) -> Path:
     """See, before long work, that samples can be written to ``path``, their sheet and their record beside it, and that
-    this harms nothing: all names are free, or of files that dsd made under them, and none is that of an input.
+    this harms nothing: all names are free, or of files that dsd made, and none is that of an input or of its record.
 
     Args:
         reads: the inputs, as `dsdcli.data.formats.read_image` takes them.
@@ -118,6 +145,7 @@ def check_output(path: Path | str, reads: Iterable[Path | str] = ()) -> Path:
         check_samples_name(path)
     require_folder(path)
     sources = [split_inner(str(source))[0] for source in reads]
+    sources += [source.with_suffix(".json") for source in sources if source.suffix]  # their records belong to them
     settle(path.parent)
     try:
         with alone(path.parent):  # another job may be moving its files there just now
@@ -125,6 +153,22 @@ def check_output(path: Path | str, reads: Iterable[Path | str] = ()) -> Path:
     except OSError as error:
         raise DsdError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def check_maps(path: Path | str, reads: Iterable[Path | str] = ()) -> Path:
+    """See, before long work, that maps of frequencies can be written to ``path``; raises as `check_output`."""
+    path = Path(path)
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"maps of frequencies are written as TIFF; let {path} end in .tif")
+    require_folder(path)
+    check_outputs([(path, is_maps)], [split_inner(str(source))[0] for source in reads])
+    return path
+
+
+def save_maps(path: Path, often: np.ndarray, phases: Sequence[Phase], samples_file: Path) -> None:
+    """Write how often each phase takes each voxel (K, *L), and the entropy of that in bits."""
+    maps = np.concatenate([often, stored.entropy(often)[None]])
+    write_maps(path, maps, phases, {"samples_file": samples_file.name})
 
 
 @contextlib.contextmanager
@@ -159,7 +203,7 @@ def _names(out: Path) -> dict[Path, Callable[[Path], bool]]:
 
     def record(path: Path) -> bool:
         try:
-            return (stored.read_audit(path) or {}).get("samples_file") == out.name
+            return stored.read_audit(path) is not None
         except DsdError:
             return False
 

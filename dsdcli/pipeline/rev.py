@@ -185,9 +185,11 @@ def rev(
     if metrics:
         workers = Workers(jobs, None, device if device == "cpu" else str(pick_device(device)))
         rng = np.random.default_rng(seed)
-        spreads += metric_spreads(
-            arrays, names, metrics, workers, rng, lambda done, all_: progress(done, all_, "windows")
-        )
+
+        def told(done: int, number: int) -> None:
+            progress(done, number, "windows")
+
+        spreads += metric_spreads(arrays, names, metrics, workers, rng, told)
     judged, doubts = _judge_crop(dataset, None if crop is None else tuple(crop))
     notes = (*remarks, *_silent(found), *_unequal(found), *doubts)
     for line in notes:

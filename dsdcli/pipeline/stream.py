@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image as Pictures
 
 from dsdcli.data.phases import Phase, label_dtype, to_labels
 from dsdcli.data.samples import write_samples
@@ -18,7 +19,17 @@ from dsdcli.errors import UsageError
 from dsdcli.pipeline.audit import audit_record, decoding_record
 from dsdcli.pipeline.job import Job
 from dsdcli.pipeline.order import Order
-from dsdcli.pipeline.output import SHEET, SHEET_SAMPLES, Samples, Written, check_output, write_all
+from dsdcli.pipeline.output import (
+    SHEET,
+    SHEET_FILLINGS,
+    SHEET_SAMPLES,
+    Honouring,
+    Samples,
+    Written,
+    check_output,
+    known_sheet,
+    write_all,
+)
 from dsdcli.pipeline.progress import Progress, unseen
 from dsdcli.sampling.generate import generate, sample_seed
 from dsdcli.sampling.sweeps import PlaneSweeps, sweep
@@ -53,6 +64,7 @@ class Stream:
         order: what every sample has to hold.
         indices: their numbers in the job.
         shown: phase indices of the first of them, as they are made.
+        often: how many of them have each phase at each voxel, int32 (K, *L); None where nobody asks.
     """
 
     job: Job
@@ -60,12 +72,32 @@ class Stream:
     indices: range
     progress: Progress = unseen
     shown: list[np.ndarray] = field(default_factory=list, init=False)
+    often: np.ndarray | None = field(default=None, init=False)
     _records: list[dict[str, Any]] = field(default_factory=list, init=False)
     _seconds: float = field(default=0.0, init=False)
     _evaluations: int | None = field(default=None, init=False)
 
+    def __post_init__(self) -> None:
+        if self.order.known is not None:
+            self.count()
+
     def __len__(self) -> int:
         return len(self.indices)
+
+    def count(self) -> None:
+        """Keep, from now on, how often each phase takes each voxel."""
+        self.often = np.zeros((len(self.job.loaded.phases), *self.job.lattice.shape), np.int32)
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """As of `dsdcli.data.samples.Samples`, of the samples made so far.
+
+        Raises:
+            UsageError: nobody asked for them before the first.
+        """
+        if self.often is None:
+            raise UsageError("frequencies are counted where voxels are known, or after `count`")
+        return (self.often / max(1, len(self._records))).astype(np.float32)
 
     def __iter__(self) -> Iterator[Sample]:
         """Every sample is checked before it is handed out: its counts are those requested."""
@@ -108,6 +140,9 @@ class Stream:
                 if order.cells is not None:
                     record["cells"] = {name: achieved[:, k].tolist() for k, name in enumerate(names)}
                 self._records.append(record)
+                if self.often is not None:
+                    for phase, often in enumerate(self.often):
+                        often += decoded.image == phase
                 if len(self.shown) < SHEET_SAMPLES:
                     self.shown.append(decoded.image)
                 yield Sample(index, decoded.image, phases, record)
@@ -147,7 +182,16 @@ class Stream:
         stack = np.empty((len(self), *self.job.lattice.shape), np.uint8)
         for sample in self:
             stack[sample.index - self.indices.start] = sample.image
-        return Samples(stack, config.phases, config.voxel_size, config.voxel_unit, self.audit())
+        of = stack, config.phases, config.voxel_size, config.voxel_unit, self.audit()
+        known = self.order.known
+        return Samples(*of) if known is None else Honouring(*of, known.image, known.mask)
+
+    def picture(self) -> Pictures.Image:
+        """The sheet of the samples made so far."""
+        shown, known, phases = np.stack(self.shown), self.order.known, self.job.loaded.phases
+        if known is None:
+            return sheet_image(shown, phases)
+        return known_sheet(known.image, known.mask, self.frequencies, shown[:SHEET_FILLINGS], phases)
 
     def save(self, path: Path | str) -> Written:
         """As `Samples.save`; formats that can grow (.h5, .npy, .zarr) take each sample as it comes."""
@@ -174,4 +218,4 @@ class Stream:
 
         if out.suffix.lower() == SHEET:
             self.collect()
-        return write_all(out, write, lambda: sheet_image(np.stack(self.shown), config.phases), self.audit)
+        return write_all(out, write, self.picture, self.audit)

@@ -9,6 +9,7 @@ from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont, PngImagePlugin
 
 from dsdcli.data.phases import Phase
+from dsdcli.data.samples import entropy
 from dsdcli.files import atomic
 
 MARK = "dsd contact sheet"  # in the file's Software field, so that a sheet is never taken for data
@@ -147,42 +148,49 @@ def filling_image(
     original: np.ndarray,
     mask: np.ndarray,
     unknown: np.ndarray,
-    fillings: np.ndarray,
+    often: np.ndarray,
+    shown: np.ndarray,
     phases: Sequence[Phase],
-    shown: int,
+    word: str = "filling",
 ) -> Pictures.Image:
-    """The sheet of an in-painting: the original, the mask, for every phase (of two: the first) how often it fills each
-    voxel, and the first ``shown`` fillings.
+    """The sheet of an ensemble that agrees with an image in part: the image, the mask, for every phase (of two: the
+    first) how often it takes each voxel, the entropy of that, and the first members.
 
     Only the surroundings of the mask are shown; in 3D those in the slice that has most of it.
 
     Args:
         original: phase indices (*L).
-        mask: bool (*L), what was filled; ``unknown``: bool (*L), voxels without a phase in the original.
-        fillings: phase indices (n, *L).
+        mask: bool (*L), what was drawn; ``unknown``: bool (*L), voxels without a phase in the original.
+        often: share of all members that have each phase, (K, *L).
+        shown: phase indices (n, *L) of the members to show.
+        word: what a member is called.
     """
     place = ""
     if mask.ndim == 3:
         at = int(mask.sum((1, 2)).argmax())
-        original, mask, unknown, fillings = original[at], mask[at], unknown[at], fillings[:, at]
+        original, mask, unknown, often, shown = original[at], mask[at], unknown[at], often[:, at], shown[:, at]
         place = f", slice {at}"
     where = np.argwhere(mask)
     low, high = np.maximum(where.min(0) - _MARGIN, 0), np.minimum(where.max(0) + 1 + _MARGIN, mask.shape)
     cut = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
-    original, mask, unknown, fillings = original[cut], mask[cut], unknown[cut], fillings[:, *cut]
+    original, mask, unknown, often, shown = original[cut], mask[cut], unknown[cut], often[:, *cut], shown[:, *cut]
     colour_of = colours(phases)
     known = colour_of[original]
-    tiles = [np.where(unknown[..., None], _HOLE, known), np.where(mask[..., None], _HOLE, known)]
-    titles = ["original" + place, "mask"]
+    tiles, titles = [np.where(unknown[..., None], _HOLE, known)], ["original" + place]
+    if not np.array_equal(mask, unknown):
+        tiles.append(np.where(mask[..., None], _HOLE, known))
+        titles.append("mask")
     pale = known // 3 + 170
-    for index, phase in enumerate(phases[:1] if len(phases) == 2 else phases):
-        often = (fillings == index).mean(0)[..., None]
-        tiles.append(np.where(mask[..., None], (1 - often) * np.array(_NEVER) + often * np.array(_ALWAYS), pale))
-        titles.append(f"frequency of {phase.name}")
-    tiles += list(colour_of[fillings[:shown]])
-    titles += [f"filling {number}" for number in range(min(shown, len(fillings)))]
+    maps = [(f"frequency of {phase.name}", share) for phase, share in zip(phases, often, strict=True)]
+    maps = [*(maps[:1] if len(phases) == 2 else maps), ("entropy", entropy(often))]
+    for title, value in maps:
+        share = np.minimum(value, 1)[..., None]
+        tiles.append(np.where(mask[..., None], (1 - share) * np.array(_NEVER) + share * np.array(_ALWAYS), pale))
+        titles.append(title)
+    tiles += list(colour_of[shown])
+    titles += [f"{word} {number}" for number in range(len(shown))]
     legend = [(phase.name, colour) for phase, colour in zip(phases, colour_of, strict=True)]
-    legend += [("hole", np.array(_HOLE)), ("never", np.array(_NEVER)), ("in every filling", np.array(_ALWAYS))]
+    legend += [("drawn", np.array(_HOLE)), ("never, 0 bit", np.array(_NEVER)), ("always, 1 bit", np.array(_ALWAYS))]
     pictures = np.stack(tiles).astype(np.uint8)
     columns, factor = _layout(*pictures.shape[:3])
     return _tiled(_enlarged(pictures, factor), legend, columns, titles)

@@ -1,6 +1,7 @@
 """Known voxels: every sample has them as they are, and exactly the voxels of each phase that were ordered."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +91,26 @@ def test_known_voxels_change_what_is_drawn_beside_them(models):
     free = np.ones((8, 8), bool)
     free[[2, 5], [2, 5]] = False
     assert (one[:, free] != two[:, free]).any()
+
+
+def test_maps_of_an_ensemble_are_its_frequencies_and_their_entropy(models, dsd):
+    known = np.full((9, 8), 7, np.uint8)
+    known[4] = 85
+    tifffile.imwrite("known.tif", known)
+    words = ("--model", "model-2", "-n", 5, "--steps", 1, "--seed", 1, "--known", "known.tif", "--unknown", 7)
+    code, _, err = dsd("generate", *words, "-o", "a.npy", "--frequencies", "maps.tif")
+    assert code == 0, err
+    maps, stack = tifffile.imread("maps.tif"), np.load("a.npy")
+    assert maps.shape == (4, 9, 8)
+    for of_phase, label in zip(maps, LABELS, strict=False):
+        np.testing.assert_allclose(of_phase, (stack == label).mean(0), atol=1e-6)
+    assert (maps[3, 4] < 1e-6).all() and (maps[1, 4] == 1).all() and maps[3].max() > 0.5
+    again = models[2].generate(5, known=known, unknown=7, steps=1, seed=1)
+    assert np.array_equal(again.frequencies, maps[:3])
+    assert again.save("b.npy").sheet.read_bytes() == Path("a.png").read_bytes()
+    code, _, err = dsd("generate", *words, "-o", "c.npy", "--frequencies", "known.tif")
+    assert code == 2 and np.array_equal(tifffile.imread("known.tif"), known)
+    assert dsd("generate", *words, "-o", "known.tif")[0] == 2
 
 
 @pytest.mark.parametrize(
