@@ -180,7 +180,7 @@ def _finish(home: Path) -> None:
                     "move one of the two elsewhere"
                 )
             path.rename(target)
-    shutil.rmtree(home)
+    shutil.rmtree(home, ignore_errors=True)  # its own job may be at it, if that lives
 
 
 def _put_back(home: Path) -> None:
