@@ -18,6 +18,7 @@ from dsdcli.cli.parse import (
     parse_size,
     parse_slice,
 )
+from dsdcli.data.scan import AXES
 from dsdcli.data.voxel import sides
 
 
@@ -29,6 +30,7 @@ def generate(
     like: Annotated[Path | None, typer.Option(metavar="DATASET", help="Draw every sample's counts from a random real crop of this dataset.", show_default=False)] = None,
     number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="Number of samples.")] = 16,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the samples in voxels, DxHxW in 3D; for a 2D model too, which then makes volumes plane by plane. Default: that of the training crops.", show_default=False)] = None,
+    planes: Annotated[list[str] | None, typer.Option(metavar="AXIS=MODEL", help="Of a volume from 2D models: the one for the planes across an axis, such as z=top; --model stands for the others. Without it one model stands for all, which takes the material to be alike in all directions.", show_default=False)] = None,
     boundary: Annotated[str | None, typer.Option(metavar="KIND", help="Walls of the samples: noflux, or periodic (opposite sides fit together). Default: as trained.", show_default=False)] = None,
     profile: Annotated[list[str] | None, typer.Option(metavar="NAME=AXIS:V..V", help="Volume fraction of a phase along an axis, such as pore=z:0.15..0.25; or V,V,V of equal slabs, or a CSV file; repeatable.", show_default=False)] = None,
     field: Annotated[list[str] | None, typer.Option(metavar="NAME=FILE", help="Map of volume fractions of a phase, as fine as the voxels or coarser; repeatable.", show_default=False)] = None,
@@ -71,7 +73,8 @@ def generate(
     reads += [values for _, values in profiles.values() if isinstance(values, str)]
     out = until_the_end(output(out, "samples.tif", reads))
     maps = check_maps(frequencies, reads) if frequencies else None
-    loaded = load(model, device, say)
+    across = {axis: load(name, device, say) for axis, name in parse_files("--planes", planes or []).items()}
+    loaded = load(model, device, say) if model or len(across) < len(AXES) else across[AXES[0]]
     samples = loaded.stream(
         number,
         porosity=porosity,
@@ -79,6 +82,7 @@ def generate(
         counts=voxels,
         like=like,
         size=shape,
+        planes=across,
         boundary=boundary,
         profile=profiles,
         field=fields,

@@ -35,7 +35,7 @@ def audit_record(
         "format": AUDIT,
         **provenance(),
         "samples_file": None,
-        "model": {"path": str(model.path), "digest": digest(model.path)},
+        "model": model_record(model),
         "dataset": _dataset_of(model.path) or model.config.dataset,
         "dataset_digest": model.config.dataset_digest,
         "phases": [asdict(phase) for phase in phases],
@@ -51,6 +51,11 @@ def audit_record(
         **more,
         "samples": samples,
     }
+
+
+def model_record(model: LoadedModel) -> dict[str, str]:
+    """Where a model is, and what names it exactly."""
+    return {"path": str(model.path), "digest": digest(model.path)}
 
 
 def decoding_record(decoded: Decoded) -> dict[str, float]:

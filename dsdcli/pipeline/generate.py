@@ -15,7 +15,6 @@ from dsdcli.pipeline.output import Samples
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.stream import Stream
 from dsdcli.sampling.sampler import Sampler
-from dsdcli.sampling.sweeps import PlaneSweeps
 
 
 def stream(
@@ -27,6 +26,7 @@ def stream(
     counts: Mapping[str, int] | None = None,
     like: Dataset | Path | str | None = None,
     size: tuple[int, ...] | None = None,
+    planes: Mapping[str, LoadedModel] | None = None,
     boundary: str | None = None,
     profile: Mapping[str, Profile] | None = None,
     field: Mapping[str, Map] | None = None,
@@ -58,6 +58,7 @@ def stream(
         like: draw every sample's counts from a random real crop of this dataset.
         size: sides in voxels; by default those of the training crops. Three sides for a 2D model: volumes of planes
             like its images in three orientations, which takes the material to be alike in all directions.
+        planes: of such a volume, other 2D models for the planes across "z", "y" or "x".
         boundary: "noflux" or "periodic"; by default as trained.
         profile: by phase, an axis ("z", "y", "x") and volume fractions along it: of the first and the last voxel, of
             equal slabs, or a CSV file; see `dsdcli.pipeline.fields.read_profile`.
@@ -87,21 +88,19 @@ def stream(
     chosen = choose_sampler(sampler, steps=steps, eta=eta)
     ndim = len(size) if size else config.ndim
     size = size or known_size(known, extend or {}, config.phases, ndim, named, unknown)
-    job = Job.of(model, size, boundary, chosen, seed, batch)
+    job = Job.of(model, size, boundary, chosen, seed, batch, planes)
     told = read_known(job.lattice.shape, config.phases, known, unknown, known_slices, known_cores, extend, named)
-    if told and config.architecture.kind != "local":
-        raise UsageError(f"{model.path.name} is of format 2, which cannot be told of known voxels; train a new model")
+    for each in job.planes or (model,):
+        if told and each.config.architecture.kind != "local":
+            raise UsageError(f"{each.path.name} is of format 2, which cannot be told of known voxels; train a new one")
     for line in told.notes if told else ():
         note(f"note: {line}")
     indices = range(n) if indices is None else indices
     if indices.step != 1 or indices.start < 0 or not len(indices):
         raise UsageError(f"`indices={indices}` must count one by one, from 0 on or later")
     order = make_order(job, indices.stop, wanted, counts, like, told, profile, field, exact_in).part(indices.start)
-    if isinstance(job.settings, PlaneSweeps):
-        note(
-            f"WARNING: {model.path.name} has seen 2D images only. The volume is made of planes like them in three "
-            "orientations: this assumes that the material is alike in all directions"
-        )
+    if job.planes:
+        note(f"WARNING: {job.assumed()}")
     if not (wanted or counts or like or profile or field):
         note("no phase requested: taking the volume fractions of the training images (see `porosity`, `fractions`)")
     return Stream(job, order, indices, progress)

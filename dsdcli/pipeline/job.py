@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from dsdcli.data.voxel import sides
+from dsdcli.data.phases import in_words
+from dsdcli.data.scan import AXES
+from dsdcli.data.voxel import SAME, length_ratio, sides
 from dsdcli.device import free_memory, free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.network.model import UndoNet
@@ -26,13 +27,18 @@ RECORD = 2**11  # bytes that the counts and the record of a sample take
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """All that decides the samples of a model but their counts."""
+    """All that decides the samples of a model but their counts.
+
+    Attributes:
+        planes: of a volume that 2D models make, the one for the planes across each axis.
+    """
 
     loaded: LoadedModel
     lattice: Lattice
     settings: Sampler | PlaneSweeps
     seed: int
     batch: int
+    planes: tuple[LoadedModel, ...] = ()
 
     @classmethod
     def of(
@@ -43,12 +49,14 @@ class Job:
         settings: Sampler | PlaneSweeps,
         seed: int | None,
         batch: int | None,
+        planes: Mapping[str, LoadedModel] | None = None,
     ) -> "Job":
         """Check the request against the model; ``None`` takes what it was trained with, a new seed, and as many samples
         at a time as suit the memory that is free. Three sides for a 2D model make volumes, by sweeps over planes.
 
         Raises:
-            UsageError: a size of another dimension than the model's, or an unknown boundary.
+            UsageError: a size of another dimension than the model's, an unknown boundary, or models of planes that do
+                not go together.
         """
         config = loaded.config
         size = config.size if size is None else size
@@ -58,6 +66,8 @@ class Job:
                     "a 2D model makes volumes by sweeps over planes; leave out `sampler`, `steps` and `eta`"
                 )
             settings, batch = PlaneSweeps(), 1  # all planes of one volume at a time
+        elif planes:
+            raise UsageError("`planes` are of a volume that 2D models make; give `size=(D, H, W)` and 2D models")
         elif len(size) != config.ndim:
             wanted = "(H, W) or (D, H, W)" if config.ndim == 2 else "(D, H, W)"
             raise UsageError(f"{loaded.path.name} is a {config.ndim}D model; give `size={wanted}`")
@@ -66,21 +76,8 @@ class Job:
             batch = fitting_batch(config, lattice, loaded.device, free_memory(loaded.device))
         if batch < 1:
             raise UsageError(f"`batch={batch}`: it must be at least 1")
-        return cls(loaded, lattice, settings, pick_seed(seed), batch)
-
-    @classmethod
-    def prepare(
-        cls,
-        path: Path,
-        size: tuple[int, ...] | None,
-        boundary: str | None,
-        settings: Sampler,
-        seed: int | None,
-        batch: int | None,
-        device: torch.device,
-    ) -> "Job":
-        """`of` the model at ``path``, loaded for it."""
-        return cls.of(LoadedModel.open(path, device), size, boundary, settings, seed, batch)
+        across = _across(loaded, planes or {}) if isinstance(settings, PlaneSweeps) else ()
+        return cls(loaded, lattice, settings, pick_seed(seed), batch, across)
 
     def check_memory(self, number: int) -> None:
         """See, before the work, that there is memory for so many samples, but for those that are kept.
@@ -98,6 +95,17 @@ class Job:
         require(needed, free_memory(device), what, "a smaller `size` or `batch`")
         require(number * RECORD, free_ram(), f"the records of {number} samples", "fewer")
 
+    def assumed(self) -> str:
+        """What a volume of planes takes for granted."""
+        names = [model.path.name for model in self.planes]
+        if len(set(names)) == 1:
+            return (
+                f"{names[0]} has seen 2D images only. The volume is made of planes like them in three orientations: "
+                "this assumes that the material is alike in all directions (isotropy)"
+            )
+        across = ", ".join(f"{axis}: {name}" for axis, name in zip(AXES, names, strict=True))
+        return f"the volume is made of planes like the images of three models, across {across}"
+
     @property
     def model(self) -> UndoNet:
         return self.loaded.network
@@ -105,6 +113,27 @@ class Job:
     @property
     def path(self) -> Path:
         return self.loaded.path
+
+
+def _across(loaded: LoadedModel, planes: Mapping[str, LoadedModel]) -> tuple[LoadedModel, ...]:
+    """The model for the planes across z, y and x; ``loaded`` where none is named."""
+    config = loaded.config
+    for axis, other in planes.items():
+        if axis not in AXES:
+            raise UsageError(f"planes lie across {', '.join(AXES)}, not '{axis}'")
+        if other.config.ndim != 2:
+            raise UsageError(f"{other.path.name} is a model of volumes; planes take models of images")
+        if other.config.phases != config.phases:
+            own, theirs = (in_words(model.config.phases) for model in (loaded, other))
+            raise UsageError(f"{other.path.name} has the phases {theirs}, {loaded.path.name} {own}; they must be equal")
+        size, unit = other.config.voxel_size, other.config.voxel_unit
+        ratio = length_ratio(config.voxel_size, config.voxel_unit, size, unit)
+        if ratio is not None and abs(ratio - 1) > SAME:
+            raise UsageError(
+                f"the voxels of {other.path.name} are {size:g} {unit}, those of {loaded.path.name} "
+                f"{config.voxel_size:g} {config.voxel_unit}; they must be equal"
+            )
+    return tuple(planes.get(axis, loaded) for axis in AXES)
 
 
 def choose_sampler(sampler: str | Sampler, **settings: Any) -> Sampler:

@@ -12,11 +12,12 @@ from PIL import Image as Pictures
 
 from dsdcli.data.phases import Phase, label_dtype, to_labels
 from dsdcli.data.samples import write_samples
+from dsdcli.data.scan import AXES
 from dsdcli.data.voxel import sides
 from dsdcli.data.writers.sink import appends, open_sink
 from dsdcli.device import free_ram, require
 from dsdcli.errors import UsageError
-from dsdcli.pipeline.audit import audit_record, decoding_record
+from dsdcli.pipeline.audit import audit_record, decoding_record, model_record
 from dsdcli.pipeline.job import Job
 from dsdcli.pipeline.order import Order
 from dsdcli.pipeline.output import (
@@ -111,7 +112,8 @@ class Stream:
         order = self.order
         about = {"around": order.known.image, "known": order.known.mask} if order.known else {}
         if isinstance(job.settings, PlaneSweeps):
-            states = sweep(job.model, order.totals[:, 0], job.lattice, job.settings, job.seed, self.indices, **about)
+            models = [model.network for model in job.planes]
+            states = sweep(models, order.totals[:, 0], job.lattice, job.settings, job.seed, self.indices, **about)
         else:
             states = generate(
                 job.model,
@@ -160,8 +162,9 @@ class Stream:
             raise UsageError("the audit record is complete only when the stream has been read to its end")
         job, config = self.job, self.job.loaded.config
         part: dict[str, Any] = {"indices": [self.indices.start, self.indices.stop]} if self.indices.start else {}
-        if isinstance(job.settings, PlaneSweeps):
-            part["assumes"] = "isotropy: one 2D model stands for the planes of all three orientations"
+        if job.planes:
+            part["assumes"] = job.assumed()
+            part["planes"] = {axis: model_record(model) for axis, model in zip(AXES, job.planes, strict=True)}
         return audit_record(
             job.loaded,
             job.lattice,

@@ -56,7 +56,7 @@ class PlaneSweeps:
 
 
 def sweep(
-    model: UndoNet,
+    models: Sequence[UndoNet],
     totals: np.ndarray,
     lattice: Lattice,
     sweeps: PlaneSweeps,
@@ -65,20 +65,21 @@ def sweep(
     around: np.ndarray | None = None,
     known: np.ndarray | None = None,
 ) -> Iterator[Progress]:
-    """Draw one volume for every row of ``totals``, with exactly these voxels of each phase, by a 2D model.
+    """Draw one volume for every row of ``totals``, with exactly these voxels of each phase, by 2D models.
 
     Particles that move within planes stay in the volume, so that its counts are exact whatever the planes; planes of
-    the other two orientations exchange them. All directions are taken to be alike.
+    the other two orientations exchange them.
 
     Args:
-        model: of 2D images, on the device to compute on.
+        models: for the planes across each axis, of the same phases, on the device to compute on. One for all takes the
+            directions to be alike.
         totals: int64 (n, K).
         lattice: the volume.
         indices, around, known: as in `dsdcli.sampling.generate.generate`; the planes are told what is known of them.
     """
-    device = next(model.parameters()).device
+    device = next(models[0].parameters()).device
     indices = range(len(totals)) if indices is None else indices
-    done, total, phases = 0, len(totals) * sweeps.evaluations, len(model.config.phases)
+    done, total, phases = 0, len(totals) * sweeps.evaluations, len(models[0].config.phases)
     known = np.zeros(lattice.shape, bool) if known is None else known
     for index, wanted in zip(indices, totals, strict=True):
         own = sample_seed(seed, index)
@@ -93,7 +94,7 @@ def sweep(
             generators = [torch.Generator(device).manual_seed(int(s)) for s in seeds]
             walk = Trapezoidal(leaps, dose_end=sweeps.dose_end)
             decoded: list[Decoded] = []
-            for decoded in renew(model, planes, told, plane, dose, walk, generators):
+            for decoded in renew(models[axis], planes, told, plane, dose, walk, generators):
                 done += 1
                 if number < sweeps.sweeps - 1 or not decoded:
                     yield Progress(done, total)
