@@ -32,10 +32,8 @@ LENGTH = 64  # voxels that the largest dose mixes at least: smaller crops see it
 
 
 def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
-    """The model that ``settings`` ask for on ``dataset``.
-
-    All phases are carried, but of two the one of smaller volume: a complement is treated worse where others meet
-    (specks: method.md, section 1), and two phases cannot meet elsewhere.
+    """The model that ``settings`` ask for on ``dataset``. All phases are carried: one that is only where the others are
+    not is treated worse (specks: method.md, section 5).
 
     Raises:
         DataError: the training images hold a single phase.
@@ -43,7 +41,7 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
     fractions = dataset.fractions("train")
     if (fractions > 0).sum() < 2:
         raise DataError(f"{dataset.path}: the training images hold a single phase; there is nothing to learn")
-    carried = tuple(range(len(fractions))) if len(fractions) > 2 else (int(fractions.argmin()),)
+    carried = tuple(range(len(fractions)))
     number = min(SPECTRUM_CROPS, max(SPECTRUM_CROPS // 20, SPECTRUM_VOXELS // math.prod(settings.size)))
     crops = dataset.crops("train", number, settings.size, np.random.default_rng(settings.seed))
     fields = one_hot(torch.from_numpy(crops), carried)
@@ -140,8 +138,9 @@ class Run:
 
     def settings(self) -> TrainSettings:
         """The settings the run was started with; raises as `manifest`."""
+        settings = self.manifest()["settings"]
         try:
-            return TrainSettings(**self.manifest()["settings"])
+            return TrainSettings(**settings)
         except (TypeError, UsageError) as error:
             raise DataError(f"{self.folder / MANIFEST} does not fit this version of dsd ({error})") from error
 

@@ -180,6 +180,6 @@ def test_a_run_on_disk(electrode, tmp_path):
         Run(tmp_path).settings()
 
 
-def test_every_phase_is_carried_but_the_larger_of_two(rock, electrode):
-    assert make_trainer(rock).model.config.carried == (0,)
+def test_every_phase_is_carried(rock, electrode):
+    assert make_trainer(rock).model.config.carried == (0, 1)
     assert make_trainer(electrode).model.config.carried == (0, 1, 2)
