@@ -107,9 +107,9 @@ def choose_settings(
     check_preset(preset)
     recipe = dict(RECIPES[preset])
     voxels = recipe.pop("voxels")
+    notes: list[str] = []
     if "size" in given:
         size = given["size"]
-        notes = _doubt_side(min(size), structure_reach(dataset, min(size), len(size)), "a larger `size`")
     else:
         side, notes = choose_side(dataset, ndim, gpu)
         size = (side,) * ndim
@@ -124,6 +124,8 @@ def choose_settings(
     settings = TrainSettings(**{**recipe, **chosen, **given, "preset": preset})
     for split in ("train", "heldout"):
         dataset.crops(split, 1, size, np.random.default_rng(0))  # fails before training, not during it
+    if "size" in given:
+        notes = _doubt_side(min(size), structure_reach(dataset, min(size), len(size)), "a larger `size`")
     return settings, notes
 
 

@@ -53,6 +53,14 @@ def test_exactness(study):
     said = study("exactness.py", "-n", 8, "--steps", 1, code=0)
     assert re.search(r"^8 samples, .* 8 have requested == achieved counts, 0 have not$", said, re.MULTILINE)
     assert re.search(r"^8 images with \d+ holes, .* 8 exact in every hole, 8 untouched outside$", said, re.MULTILINE)
+    assert re.search(r"^8 maps with \d+ cells .* 8 exact in every cell, 8 with all known", said, re.MULTILINE)
+
+
+def test_known_voxels(study, model, rock):
+    said = study("known_voxels.py", model, rock.path, "-n", 2, "--crops", 1, "--steps", 1, "--shares", 0.05)
+    rows = [row.split(" | ") for row in said.splitlines() if row.startswith("| 5 %")]
+    assert [row[1] for row in rows] == [str(model), "kriging", "nearest"]
+    assert all(float(row[2].split()[0]) > 40 for row in rows)
 
 
 def test_benchmark(study, model):
