@@ -18,7 +18,6 @@ from dsdcli.cli.parse import (
     parse_size,
     parse_slice,
 )
-from dsdcli.data.scan import AXES
 from dsdcli.data.voxel import sides
 
 
@@ -74,7 +73,7 @@ def generate(
     out = until_the_end(output(out, "samples.tif", reads))
     maps = check_maps(frequencies, reads) if frequencies else None
     across = {axis: load(name, device, say) for axis, name in parse_files("--planes", planes or []).items()}
-    loaded = load(model, device, say) if model or len(across) < len(AXES) else across[AXES[0]]
+    loaded = load(model, device, say) if model or len(across) < 3 else next(iter(across.values()))
     samples = loaded.stream(
         number,
         porosity=porosity,

@@ -156,7 +156,8 @@ def filling_image(
     """The sheet of an ensemble that agrees with an image in part: the image, the mask, for every phase (of two: the
     first) how often it takes each voxel, the entropy of that, and the first members.
 
-    Only the surroundings of the mask are shown; in 3D those in the slice that has most of it.
+    Only the surroundings of the mask are shown; in 3D in the slice, across any axis, in which most of what was drawn
+    meets most of what was not.
 
     Args:
         original: phase indices (*L).
@@ -167,9 +168,10 @@ def filling_image(
     """
     place = ""
     if mask.ndim == 3:
-        at = int(mask.sum((1, 2)).argmax())
-        original, mask, unknown, often, shown = original[at], mask[at], unknown[at], often[:, at], shown[:, at]
-        place = f", slice {at}"
+        axis, at = _telling(mask)
+        original, mask, unknown = (array.take(at, axis) for array in (original, mask, unknown))
+        often, shown = often.take(at, axis + 1), shown.take(at, axis + 1)
+        place = f", slice {'zyx'[axis]}:{at}"
     where = np.argwhere(mask)
     low, high = np.maximum(where.min(0) - _MARGIN, 0), np.minimum(where.max(0) + 1 + _MARGIN, mask.shape)
     cut = tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))
@@ -194,6 +196,19 @@ def filling_image(
     pictures = np.stack(tiles).astype(np.uint8)
     columns, factor = _layout(*pictures.shape[:3])
     return _tiled(_enlarged(pictures, factor), legend, columns, titles)
+
+
+def _telling(mask: np.ndarray) -> tuple[int, int]:
+    """Axis and position of a plane of a volume that shows True beside False; of equals the first axis, the middle."""
+    found = []
+    for axis, length in enumerate(mask.shape):
+        share = mask.mean(tuple(a for a in range(mask.ndim) if a != axis))
+        value = np.round(share * (1 - share), 9)
+        middle = -np.abs(np.arange(length) - length // 2)
+        at = int(np.lexsort((middle, value))[-1])
+        found.append((value[at], -axis, at))
+    _, axis, at = max(found)
+    return -axis, at
 
 
 def is_sheet(path: Path) -> bool:

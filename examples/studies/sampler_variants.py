@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import one_hot
 
-from dsdcli.network.model import UndoNet
+from dsdcli.network.model import NOTHING, Given, UndoNet
 from dsdcli.process.dose import dose_grid
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles, diffuse, leap
@@ -207,8 +207,8 @@ class FixedSize(UndoNet):
     comb of unit spacing meets are taken, so that each site is taken with just its probability.
     """
 
-    def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-        probability = super().clean(counts, dose, lattice).flatten(2)  # (B, 2, sites)
+    def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given = NOTHING) -> torch.Tensor:
+        probability = super().clean(counts, dose, lattice, given).flatten(2)  # (B, 2, sites)
         first = self.config.carried[0]
         rng = np.random.default_rng(0)
         totals = counts[:, 0].flatten(1).sum(1).tolist()
