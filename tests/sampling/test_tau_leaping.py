@@ -122,7 +122,7 @@ def test_samples_have_exact_counts_and_depend_on_their_seed_alone():
 def test_command_reports_the_evaluations_it_needed(dsd, rock, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = TrainSettings("tiny", (8, 8), 1, None, 1, 1e-3, 0, "noflux", "float32")
-    config = replace(make_config(rock, settings), architecture=Architecture((8, 16)))
+    config = replace(make_config(rock, settings), architecture=Architecture((8, 16)), dose_max=40.0)
     save_config(tmp_path, config)
     save_tensors(tmp_path / "model.safetensors", UndoNet(config).state_dict())
     monkeypatch.setattr(model, "log_undo_ratio", lambda clean, *_: clean.new_zeros(len(clean), 1, 4, 8, 8))

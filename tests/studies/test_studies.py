@@ -24,8 +24,9 @@ STUDIES = Path(__file__).parents[2] / "examples/studies"
 
 
 @pytest.fixture
-def model(rock, tmp_path):
-    """A small untrained model of the two-phase material."""
+def model(rock, tmp_path, monkeypatch):
+    """A small untrained model of the two-phase material, for small doses, which take tau-leaping fewer steps."""
+    monkeypatch.setattr("dsdcli.training.run.LENGTH", 16)
     folder = tmp_path / "model"
     folder.mkdir()
     save_model(folder, rock, (16, 16))
