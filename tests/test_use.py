@@ -9,6 +9,7 @@ import tifffile
 from dsdcli.data.phases import Phase
 from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.sampling.registry import SAMPLERS
+from dsdcli.sampling.sweeps import PlaneSweeps
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training import recipes, trainer
 from tests.conftest import blobs, make_dataset, save_model
@@ -26,18 +27,21 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "VALIDATION_CROPS", 32)
     monkeypatch.setattr("dsdcli.evaluation.evaluate._CROPS", 8)
     monkeypatch.setattr(Trapezoidal.__init__, "__defaults__", (1, *Trapezoidal.__init__.__defaults__[1:]))
+    monkeypatch.setattr(PlaneSweeps, "schedule", lambda self: [(1.0, 1), (0.5, 1), (0.1, 1)])
     shipped = {}
-    for name, phases, levels in (
-        ("berea-2d", (Phase("pore", 0), Phase("grain", 255)), [0.2]),
-        ("nmc-2d", (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170)), [0.4, 0.8]),
+    for name, size, phases, levels in (
+        ("berea-2d", (16, 16), (Phase("pore", 0), Phase("grain", 255)), [0.2]),
+        ("berea-3d", (16, 16, 16), (Phase("pore", 0), Phase("grain", 255)), [0.2]),
+        ("nmc-2d", (16, 16), (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170)), [0.4, 0.8]),
     ):
         folder = tmp_path / "library" / name
         folder.mkdir(parents=True)
-        save_model(folder, make_dataset(tmp_path / "library", phases, levels, name), (16, 16))
+        save_model(folder, make_dataset(tmp_path / "library", phases, levels, name), size)
         shipped[name] = folder
     monkeypatch.setattr("dsdcli.network.catalogue.shipped_models", lambda: shipped)
     tifffile.imwrite("rocks.tif", ROCK[blobs((80, 64, 64), [0.2], 3)], photometric="minisblack")
     tifffile.imwrite("scan.tif", ROCK[blobs((256, 256), [0.2], 4)], photometric="minisblack")
+    tifffile.imwrite("slice.tif", ROCK[blobs((16, 16), [0.2], 5)], photometric="minisblack")
     hole = np.zeros((256, 256), np.uint8)
     hole[30:40, 50:70] = hole[100:109, 90:101] = 1
     tifffile.imwrite("hole.tif", hole)
@@ -45,7 +49,7 @@ def small(tmp_path, monkeypatch):
 
 
 # Fewer and smaller, but all of it.
-SMALLER = {"64": "4", "256": "4", "200x333": "40x67"}
+SMALLER = {"64": "4", "256": "4", "200x333": "40x67", "64x64x64": "16x16x16"}
 
 
 def test_the_whole_of_readme_from_the_shell(small, dsd):
