@@ -79,9 +79,10 @@ def generate(
     parts = lattice.parts if cells is None else cells.labels
     frozen = torch.zeros(model.phases, *lattice.shape, dtype=torch.int64, device=device)
     start = START * config.dose_max
+    if around is not None:  # what it says must not be lost in a start that does not know it
+        start = min(config.dose_max, lattice.mixing_dose())
     if around is not None and known is None:
         frozen += one_hot(torch.from_numpy(around)[None], config.carried)[0].to(device) & ~lattice.walkable(device)
-        start = min(config.dose_max, lattice.mixing_dose())
     start = max(start, sampler.dose_end)
     told, held, free = tell(around, known, parts, totals.shape[1], len(config.phases), device)
     walking = torch.from_numpy(lattice.parts).to(device)
