@@ -97,10 +97,10 @@ def test_a_denoiser_without_training_knows_the_best_linear_guess(rock):
     from dsdcli.training.run import make_config
 
     config = make_config(rock, TrainSettings("tiny", (16, 16), 1, None, 2, 1e-3, 0, "noflux", "float32"))
-    x = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 2, 16, 16, generator=torch.Generator().manual_seed(0))
     sigma = torch.tensor([0.5, 5.0])
     with torch.inference_mode():
-        guess = gaussian.Denoiser(config)(x, sigma, torch.full((2, 1), 0.3))
+        guess = gaussian.Denoiser(config)(x, sigma, torch.tensor([[0.3, 0.7]] * 2))
     expected = x * (0.25 / (sigma**2 + 0.25)).view(2, 1, 1, 1)
     torch.testing.assert_close(guess, expected)
 
