@@ -86,7 +86,7 @@ def check_outputs(names: Iterable[tuple[Path, Callable[[Path], bool]]], reads: I
             raise UsageError(f"{path} is read as well, and would be overwritten; choose another name")
         if not ours(path):
             if path.is_dir():
-                raise UsageError(f"{path} is a folder; name a file in it, or choose another name")
+                raise UsageError(f"{path} is a folder, and in the way; name a file, or choose another name")
             raise UsageError(f"{path} is in the way, and dsd did not make it; choose another name, or move it away")
 
 
