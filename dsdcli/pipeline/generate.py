@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.data.scan import read_scan
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.fields import Map, Profile
 from dsdcli.pipeline.job import Job, choose_sampler, merge_porosity
@@ -87,9 +88,12 @@ def stream(
     config, named = model.config, list(phases.items()) if isinstance(phases, Mapping) else phases
     chosen = choose_sampler(sampler, steps=steps, eta=eta)
     ndim = len(size) if size else config.ndim
-    size = size or known_size(known, extend or {}, config.phases, ndim, named, unknown)
+    if known is None and unknown is not None:
+        raise UsageError("`unknown` is a label in an image; give it by `known`")
+    scan = None if known is None else read_scan(known, config.phases, ndim, named, None, unknown)
+    size = size or known_size(scan, extend or {})
     job = Job.of(model, size, boundary, chosen, seed, batch, planes)
-    told = read_known(job.lattice.shape, config.phases, known, unknown, known_slices, known_cores, extend, named)
+    told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)
     for each in job.planes or (model,):
         if told and each.config.architecture.kind != "local":
             raise UsageError(f"{each.path.name} is of format 2, which cannot be told of known voxels; train a new one")

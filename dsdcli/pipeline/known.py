@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dsdcli.data.phases import Phase
-from dsdcli.data.scan import AXES, Labels, disk_mask, read_scan
+from dsdcli.data.scan import AXES, Labels, Scan, disk_mask, read_scan
 from dsdcli.data.voxel import sides
 from dsdcli.errors import UsageError
 
@@ -30,26 +30,18 @@ class Known:
     notes: tuple[str, ...] = ()
 
 
-def known_size(
-    image: Source | None,
-    extend: Mapping[str, tuple[int, int]],
-    phases: Sequence[Phase],
-    ndim: int,
-    named: Sequence[tuple[str, int]],
-    unknown: int | None,
-) -> tuple[int, ...] | None:
+def known_size(scan: Scan | None, extend: Mapping[str, tuple[int, int]]) -> tuple[int, ...] | None:
     """Sides of the samples that contain a known image and what it is extended by, None without an image."""
-    if image is None:
+    if scan is None:
         return None
-    shape = read_scan(image, phases, ndim, named, None, unknown).image.shape
+    shape = scan.image.shape
     return tuple(side + sum(pair) for side, pair in zip(shape, _beyond(extend, len(shape)), strict=True))
 
 
 def read_known(
     size: tuple[int, ...],
     phases: Sequence[Phase],
-    image: Source | None = None,
-    unknown: int | None = None,
+    scan: Scan | None = None,
     slices: Sequence[tuple[str, Source]] = (),
     cores: Sequence[Core] = (),
     extend: Mapping[str, tuple[int, int]] | None = None,
@@ -59,22 +51,20 @@ def read_known(
 
     Args:
         phases: those of the model, with the labels to expect.
-        image: an image that is known but for the voxels with the label ``unknown``.
+        scan: an image that is known but where its voxels are unknown.
         slices: planes of a volume (lines of an image), each with where it lies, such as ("z:12", image).
         cores: discs of an image, or in a volume columns along z: centre (y, x), radius and an image whose middle
             comes to lie on the centre.
-        extend: voxels before and behind ``image`` along an axis ("z", "y" or "x").
+        extend: voxels before and behind ``scan`` along an axis ("z", "y" or "x").
         named: (name, label) pairs that replace the labels of the phases.
 
     Raises:
         UsageError: something does not fit, two things contradict each other, or nothing is left to draw.
         DataError: a file that cannot be used.
     """
-    if image is None and extend:
+    if scan is None and extend:
         raise UsageError("`extend` goes on from an image; give it by `known`")
-    if image is None and unknown is not None:
-        raise UsageError("`unknown` is a label in an image; give it by `known`")
-    if image is None and not slices and not cores:
+    if scan is None and not slices and not cores:
         return None
     notes: list[str] = []
     ndim = len(size)
@@ -90,11 +80,9 @@ def read_known(
         old[where] = array[where]
         old_mask |= where
 
-    if image is not None:
-        scan = read_scan(image, phases, ndim, named, None, unknown)
+    if scan is not None:
         beyond = _beyond(extend or {}, ndim)
-        whole = tuple(side + sum(pair) for side, pair in zip(scan.image.shape, beyond, strict=True))
-        if whole != size:
+        if known_size(scan, extend or {}) != size:
             raise UsageError(
                 f"`known` is {sides(scan.image.shape)}{' with its extension' if extend else ''}, the samples are "
                 f"{sides(size)}; leave out `size`, or give `extend` the rest"
@@ -104,18 +92,18 @@ def read_known(
         notes += scan.notes
     for place, source in slices:
         axis, position = _place(place, size)
-        scan = read_scan(source, phases, ndim - 1, named)
+        cut = read_scan(source, phases, ndim - 1, named)
         across = size[:axis] + size[axis + 1 :]
-        if scan.image.shape != across:
-            raise UsageError(f"the slice {place} is {sides(scan.image.shape)}, the samples there {sides(across)}")
+        if cut.image.shape != across:
+            raise UsageError(f"the slice {place} is {sides(cut.image.shape)}, the samples there {sides(across)}")
         index = tuple(slice(position, position + 1) if a == axis else slice(0, n) for a, n in enumerate(size))
-        plane = np.expand_dims(scan.image, axis)
+        plane = np.expand_dims(cut.image, axis)
         add(plane, np.ones_like(plane, bool), index, f"the slice {place}")
-        notes += scan.notes
+        notes += cut.notes
     for centre, radius, source in cores:
-        scan = read_scan(source, phases, ndim, named)
-        notes += scan.notes
-        add(*_core(scan.image, centre, radius, size))
+        core = read_scan(source, phases, ndim, named)
+        notes += core.notes
+        add(*_core(core.image, centre, radius, size))
     if mask.all():
         fix = "give the label of unknown voxels by `unknown`, or go on beyond the image by `extend`"
         raise UsageError(f"every voxel is known, and nothing is left to draw; {fix}")

@@ -16,6 +16,7 @@ from dsdcli.pipeline.fields import Map, Profile, by_phase, cells_of, read_map, r
 from dsdcli.pipeline.job import Job
 from dsdcli.pipeline.known import Known
 from dsdcli.process.cells import Cells
+from dsdcli.process.image import count_parts
 from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.sweeps import PlaneSweeps
 
@@ -138,8 +139,7 @@ def _too_many(where: str, name: str, wanted: int, held: int) -> UsageError:
 def _agree(known: Known, totals: np.ndarray, cells: Cells | None, names: Sequence[str]) -> None:
     """Raises UsageError where more voxels of a phase are known than the order has."""
     labels = np.ones(known.mask.shape, np.int64) if cells is None else cells.labels
-    flat = (labels[known.mask] - 1) * len(names) + known.image[known.mask]
-    held = np.bincount(flat, minlength=totals.shape[1] * len(names)).reshape(-1, len(names))
+    held = count_parts(known.image[known.mask], labels[known.mask], totals.shape[1], len(names))
     lacking = held - totals.min(0)
     if (lacking > 0).any():
         cell, phase = map(int, np.unravel_index(lacking.argmax(), lacking.shape))

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from dsdcli.process.image import count_parts
 from dsdcli.process.lattice import Boundary
 
 ROUNDS = 8  # of Newton's method: from one evaluation of the network to the next the offsets change little
@@ -64,16 +65,13 @@ class Cells:
 
     def counts(self, image: np.ndarray, phases: int) -> np.ndarray:
         """Voxels of every phase in every cell of an image (*L): int64 (R, K)."""
-        flat = (self.labels.ravel() - 1) * phases + image.ravel()
-        return np.bincount(flat, minlength=len(self.sites) * phases).reshape(-1, phases)
+        return count_parts(image, self.labels, len(self.sites), phases)
 
     def sums(self, field: torch.Tensor) -> torch.Tensor:
         """Sum over every cell: (..., *L) -> (..., R)."""
-        for axis, edges in enumerate(self.edges):
+        for axis, member in enumerate(self._members):
             at = field.ndim - len(self.edges) + axis
-            cells = torch.repeat_interleave(torch.arange(len(edges) - 1), torch.tensor(np.diff(edges)))
-            member = torch.nn.functional.one_hot(cells, len(edges) - 1).to(field)  # (L, R)
-            field = torch.tensordot(field, member, dims=([at], [0])).movedim(-1, at)
+            field = torch.tensordot(field, member.to(field), dims=([at], [0])).movedim(-1, at)
         return field.flatten(-len(self.edges))
 
     def between(self, values: torch.Tensor) -> torch.Tensor:
@@ -83,6 +81,13 @@ class Cells:
             at = field.ndim - len(self.edges) + axis
             field = torch.tensordot(field, weight.to(field), dims=([at], [1])).movedim(-1, at)
         return field
+
+    @cached_property
+    def _members(self) -> list[torch.Tensor]:
+        """1 for the cell of every site along each axis, (L, R)."""
+        sides = [torch.tensor(np.diff(edges)) for edges in self.edges]
+        cells = [torch.repeat_interleave(torch.arange(len(side)), side) for side in sides]
+        return [torch.nn.functional.one_hot(of, len(side)) for of, side in zip(cells, sides, strict=True)]
 
     @cached_property
     def _weights(self) -> list[torch.Tensor]:

@@ -23,6 +23,16 @@ def place(carried: torch.Tensor) -> Particles:
     return Particles(where[:, 0], where[:, 1], where[:, 2:])
 
 
+def count_parts(image: np.ndarray, parts: np.ndarray, number: int, phases: int) -> np.ndarray:
+    """Voxels of every phase in every part of an image, or of some of its voxels: int64 (R, K).
+
+    Args:
+        image: phase indices; ``parts``: the part of each, 1 to ``number``, of the same shape.
+    """
+    flat = (parts.ravel() - 1) * phases + image.ravel()
+    return np.bincount(flat, minlength=number * phases).reshape(number, phases)
+
+
 @dataclass(frozen=True)
 class Decoded:
     """Result of `decode` for one image: the image, and how far it is from the particles it was decoded from.

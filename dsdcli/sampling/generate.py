@@ -8,7 +8,7 @@ import torch
 
 from dsdcli.network.model import Given, UndoNet
 from dsdcli.process.cells import Cells
-from dsdcli.process.image import Decoded, decode, one_hot
+from dsdcli.process.image import Decoded, count_parts, decode, one_hot
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
@@ -147,8 +147,7 @@ def tell(
     if image is None or known is None:
         return None, np.zeros((number, phases), np.int64), parts
     told = one_hot(torch.from_numpy(image)[None], tuple(range(phases)))[0] & torch.from_numpy(known)
-    flat = (parts[known] - 1) * phases + image[known]
-    held = np.bincount(flat, minlength=number * phases).reshape(number, phases)
+    held = count_parts(image[known], parts[known], number, phases)
     return told.to(device), held, np.where(known, 0, parts)
 
 
