@@ -3,12 +3,13 @@
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from dsdcli.errors import UsageError
 
 T = TypeVar("T", int, float)
+V = TypeVar("V")
 LONGEST = 255  # bytes of the name of a file; of a whole path and of a list, sixteen times as many
 DIGITS = 18  # of a whole number: none that means something here has more
 
@@ -103,8 +104,8 @@ def parse_pairs(option: str, texts: list[str], kind: type[T]) -> dict[str, T]:
     Raises:
         UsageError: not of that form, or a name twice.
     """
-    pairs: dict[str, T] = {}
-    for text in texts:
+
+    def read(text: str) -> tuple[str, T]:
         name, _, value = text.rpartition("=")
         try:
             number = kind(parse_integer(value) if kind is int else parse_number(value))
@@ -113,10 +114,9 @@ def parse_pairs(option: str, texts: list[str], kind: type[T]) -> dict[str, T]:
         if not name or number is None:
             what = "a whole number" if kind is int else "a number"
             raise UsageError(f"cannot read {option} '{text}'; write NAME={'K' if kind is int else 'V'} with {what}")
-        if name in pairs:
-            raise UsageError(f"{option} names '{name}' twice")
-        pairs[name] = number
-    return pairs
+        return name, number
+
+    return _once(option, map(read, texts))
 
 
 def parse_phase(text: str) -> tuple[str, int]:
@@ -167,20 +167,19 @@ def parse_profiles(texts: list[str]) -> dict[str, tuple[str, list[float] | str]]
     Raises:
         UsageError: anything else, or a name twice.
     """
-    profiles: dict[str, tuple[str, list[float] | str]] = {}
-    for text in texts:
+
+    def read(text: str) -> tuple[str, tuple[str, list[float] | str]]:
         name, _, rest = text.partition("=")
         axis, _, values = rest.partition(":")
         if not name or not axis or not values:
             raise UsageError(f"cannot read --profile '{text}'; write NAME=AXIS:FIRST..LAST, like pore=z:0.15..0.25")
-        if name in profiles:
-            raise UsageError(f"--profile names '{name}' twice")
         numbers = values.split("..") if values.count("..") == 1 else values.split(",")
         try:
-            profiles[name] = axis.lower(), [float(number) for number in numbers]
+            return name, (axis.lower(), [float(number) for number in numbers])
         except ValueError:
-            profiles[name] = axis.lower(), values
-    return profiles
+            return name, (axis.lower(), values)
+
+    return _once("--profile", map(read, texts))
 
 
 def parse_files(option: str, texts: list[str]) -> dict[str, str]:
@@ -189,15 +188,24 @@ def parse_files(option: str, texts: list[str]) -> dict[str, str]:
     Raises:
         UsageError: not of that form, or a name twice.
     """
-    files: dict[str, str] = {}
-    for text in texts:
+
+    def read(text: str) -> tuple[str, str]:
         name, _, file = text.partition("=")
         if not name or not file:
             raise UsageError(f"cannot read {option} '{text}'; write NAME=FILE")
-        if name in files:
+        return name, file
+
+    return _once(option, map(read, texts))
+
+
+def _once(option: str, pairs: Iterable[tuple[str, V]]) -> dict[str, V]:
+    """The pairs by name; raises a UsageError where one comes twice."""
+    found: dict[str, V] = {}
+    for name, value in pairs:
+        if name in found:
             raise UsageError(f"{option} names '{name}' twice")
-        files[name] = file
-    return files
+        found[name] = value
+    return found
 
 
 def parse_slice(text: str) -> tuple[str, str]:
