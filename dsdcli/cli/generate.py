@@ -72,7 +72,9 @@ def generate(
     reads += [values for _, values in profiles.values() if isinstance(values, str)]
     out = until_the_end(output(out, "samples.tif", reads))
     maps = check_maps(frequencies, reads) if frequencies else None
-    across = {axis: load(name, device, say) for axis, name in parse_files("--planes", planes or []).items()}
+    named = parse_files("--planes", planes or [])
+    models = {name: load(name, device, say) for name in dict.fromkeys(named.values())}
+    across = {axis: models[name] for axis, name in named.items()}
     loaded = load(model, device, say) if model or len(across) < 3 else next(iter(across.values()))
     samples = loaded.stream(
         number,
