@@ -36,9 +36,9 @@ class Depthwise(torch.autograd.Function):
             seen = (slice(a, a + side) for a, side in zip(offset, x.shape[2:], strict=True))
             taps.append((wide[(slice(None), slice(None), *seen)] * grad).sum((0, *axes)))
         return (
-            _depthwise(grad, weight.flip(axes), None),
-            torch.stack(taps, 1).view_as(weight),
-            grad.sum((0, *axes)),
+            _depthwise(grad, weight.to(grad.dtype).flip(axes), None),  # autocast does not reach the way back
+            torch.stack(taps, 1).view_as(weight).to(weight.dtype),
+            grad.sum((0, *axes)).to(weight.dtype),
         )
 
 
@@ -75,6 +75,8 @@ class Block(nn.Module):
             h = _depthwise(h, self.around.weight, self.around.bias, pad=False)
         elif self.training and h.ndim == 5 and h.device.type == "cpu":
             h = Depthwise.apply(h, self.around.weight, self.around.bias)
+        elif h.ndim == 5 and h.device.type == "cuda":  # ten times as fast there, channels first
+            h = _depthwise(h.contiguous(), self.around.weight.flatten().view_as(self.around.weight), self.around.bias)
         else:
             h = self.around(h)
         scale, shift = self.film(condition)[(slice(None), *(None,) * (x.ndim - 2))].chunk(2, dim=-1)
@@ -117,19 +119,20 @@ class LocalNet(nn.Module):
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool) -> torch.Tensor:
         """``x`` may lack the last of the inputs, which then count as zero and cost nothing."""
+        full = self.last.weight.dtype  # of what blocks add to, under autocast too: sums in bfloat16 lose their detail
         condition = self.condition(condition)
         x = x.movedim(1, -1)
         given = x.shape[-1]
         fold = self.patch ** (x.ndim - 2)
-        stem = F.linear(x, self.stem.weight[:, :given], self.stem.bias)
-        x = F.linear(fold_last(x, self.patch), self.first.weight[:, : given * fold], self.first.bias)
+        stem = F.linear(x, self.stem.weight[:, :given], self.stem.bias).to(full)
+        x = F.linear(fold_last(x, self.patch), self.first.weight[:, : given * fold], self.first.bias).to(full)
         skips = []
         for level, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]  # a list of modules
                 x = block(x, condition, periodic)
             if level < len(self.shrink):
                 skips.append(x)
-                x = self.shrink[level](fold_last(x, 2))
+                x = self.shrink[level](fold_last(x, 2)).to(full)
         for level in reversed(range(len(self.up))):
             x = skips.pop() + spread(self.grow[level](x))
             for block in self.up[level]:  # type: ignore[attr-defined]  # a list of modules

@@ -2,7 +2,7 @@
 
     python examples/studies/fuzz_arguments.py --seconds 60
 
-Every call must end within 20 s (``--patience``) and 4 GiB of memory, with a documented exit code, one line of error
+Every call must end within 30 s (``--patience``) and 4 GiB of memory, with a documented exit code, one line of error
 where that is not 0, nothing half-written, and every file untouched that its words do not name. One that does not is
 printed, and the exit code is 1. Equal seeds make equal cases.
 """

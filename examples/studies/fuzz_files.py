@@ -2,7 +2,7 @@
 
     python examples/studies/fuzz_files.py --seconds 60
 
-Every case must end in an image or in one line of error within 20 s (``--patience``) and 2 GiB of memory. One that does
+Every case must end in an image or in one line of error within 30 s (``--patience``) and 2 GiB of memory. One that does
 not is printed, its file kept under ``--keep``, and the exit code is 1. Equal seeds make equal cases.
 """
 

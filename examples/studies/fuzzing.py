@@ -20,7 +20,7 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the cases (default 0)")
     parser.add_argument("--first", type=int, default=0, help="number of the first case (default 0)")
     parser.add_argument("--keep", type=Path, default=Path("fuzzed"), help="folder for cases that fail")
-    parser.add_argument("--patience", type=float, default=20.0, help="seconds for a case (default 20)")
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds for a case (default 30)")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     return parser
 

@@ -76,6 +76,12 @@ def tiff_without_strips(path: str) -> None:
         tif.pages[3].tags["StripByteCounts"].overwrite(0)
 
 
+def tiff_of_rows(path: str, rows: int) -> None:
+    tifffile.imwrite(path, VOLUME[0], compression="zlib", rowsperstrip=len(VOLUME[0]))
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        tif.pages[0].tags["ImageLength"].overwrite(rows)
+
+
 def png_claiming(path: str) -> None:
     import zlib
 
@@ -103,6 +109,8 @@ CASES = {
     "cut.png": (lambda p: cut(p, lambda p: Pictures.fromarray(VOLUME[0]).save(p)), "damaged picture"),
     "cycle.tif": (tiff_cycle, "no end"),
     "holes.tif": (tiff_without_strips, "lacks the voxels of 1 of its 10 pages"),
+    "rows.tif": (lambda p: tiff_of_rows(p, 50), "lacks the voxels of 1 of its 1 pages"),
+    "claims.tif": (lambda p: tiff_of_rows(p, 10**8), "claims 100000000x14 voxels"),
     "four.tif": (lambda p: Path(p).write_bytes(b"II*\0"), "damaged or truncated TIFF"),
     "claims.h5": (lambda p: hdf5(p, shape=(9000, 1000, 1000), fillvalue=1), "none were ever written"),
     "onechunk.h5": (hdf5_one_chunk, r"claims 9000x1000x1000 voxels \(8\.\d GiB\)"),
@@ -239,6 +247,26 @@ def test_a_reading_process_sets_itself_a_limit_of_computing_and_is_replaced_when
     child.wait()
     assert np.array_equal(read_image("rock.h5").array, VOLUME)
     assert apart._running[0].process.pid != child.pid
+
+
+def test_lzw_is_decoded_where_a_crash_harms_nobody():
+    tifffile.imwrite("rock.tif", VOLUME, compression="lzw", predictor=True)
+    apart.close()
+    assert np.array_equal(read_image("rock.tif").array, VOLUME)
+    child = apart._running[0].process
+    content, rng = Path("rock.tif").read_bytes(), np.random.default_rng(0)
+    for _ in range(30):
+        broken = bytearray(content)
+        for at in rng.integers(8, len(content), size=4):
+            broken[at] ^= 1 << int(rng.integers(8))
+        Path("broken.tif").write_bytes(broken)
+        try:
+            assert read_image("broken.tif").array.size
+        except DataError as error:
+            assert "\n" not in str(error)
+    child.kill()
+    child.wait()
+    assert np.array_equal(read_image("rock.tif").array, VOLUME)
 
 
 def test_a_half_copied_file_does_not_hide_the_good_samples_beside_it():

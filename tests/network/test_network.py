@@ -233,3 +233,20 @@ def test_what_is_known_is_certain_and_changes_its_surroundings():
     assert (informed.logits - plain.logits)[0, :, 5, 6].abs().max() > 1e-4
     nothing = model(counts, dose, [(1, lattice)], Given(torch.zeros_like(told)))
     torch.testing.assert_close(nothing.logits, plain.logits)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_gradients_in_bfloat16_are_those_of_float32_within_its_rounding(ndim):
+    torch.manual_seed(0)
+    net = LocalNet(ndim, 4, 6, 5, Architecture((8, 12), fine=4, blocks=1)).train()
+    torch.nn.init.normal_(net.last.weight)
+    x, condition = torch.randn(2, 4, *(8,) * ndim), torch.randn(2, 5)
+
+    def gradient(enabled: bool) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            out = net(x, condition, periodic=False)
+        found = torch.autograd.grad(out.float().square().mean(), list(net.parameters()))
+        return torch.cat([g.flatten() for g in found])
+
+    exact = gradient(False)
+    assert (gradient(True) - exact).norm() < 0.03 * exact.norm()

@@ -44,6 +44,10 @@ def _reader(kind: str) -> Any:
         from dsdcli.data.formats.vtk_image import slabs
 
         return slabs
+    if kind == "tiff":
+        from dsdcli.data.formats import tiff
+
+        return tiff.slabs
     from dsdcli.data.formats import hdf5_slabs
 
     return {"hdf5": hdf5_slabs.slabs, "hdf5-about": hdf5_slabs.about}[kind]

@@ -1,6 +1,7 @@
 """TIFF: plain, multi-page, ImageJ and OME, in any compression."""
 
 import logging
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
+from dsdcli.data.formats.apart import read_apart
+from dsdcli.data.formats.deadline import Slabs, more_time
 from dsdcli.data.formats.labels import as_labels, grey_of_colours
 from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.formats.raster import Raster, cubic
@@ -20,6 +23,8 @@ from dsdcli.errors import DataError
 from dsdcli.files import parse_json
 
 _MOST_COMPLAINTS = 100  # of a file that is not worth going on with
+_LZW = tifffile.COMPRESSION.LZW  # its decoder crashes on some damaged blocks
+_BOUNDED = {tifffile.COMPRESSION[name] for name in ("NONE", "LZW", "DEFLATE", "ADOBE_DEFLATE", "PACKBITS")}
 _MOST_CHANNELS = 4  # a longer "channel" axis is a stack that was never told what it is
 _SCREEN_DPI = (72, 75, 90, 96, 100, 120, 150, 180, 200, 240, 300, 400, 600, 720, 1200)
 
@@ -39,7 +44,9 @@ def read_tiff(path: Path) -> Raster:
                 sizes = ", ".join(sides(one.shape) for one in series[:6])
                 raise DataError(f"{name} holds {len(series)} images of different kinds ({sizes}); save one per file")
             others = _check(tif, series[0], name)
-            array, letters = series[0].asarray(), series[0].axes
+            letters = series[0].axes
+            apart = series[0].dataoffset is None and any(page.compression == _LZW for page in series[0].pages)
+            array = read_apart("tiff", path)[0] if apart else series[0].asarray()
             about = left_in_tiff(tif)
             size, unit, source = _sizes(tif)
             voxel, depth, remarks = cubic((size.get(axis, 0.0) for axis in "XYZ"), unit, source, name)
@@ -52,6 +59,7 @@ def read_tiff(path: Path) -> Raster:
         raise DataError(f"cannot read {name}: damaged or truncated TIFF ({_first_line(error)})") from error
     if complaints:
         raise DataError(f"cannot read {name}: damaged or truncated TIFF ({complaints[0]})")
+    assert array is not None  # of this reader
     if photometric == tifffile.PHOTOMETRIC.PALETTE:
         remarks += (f"{name} has a palette of colours; labels are the stored numbers, whatever colours a viewer shows",)
     if photometric == tifffile.PHOTOMETRIC.MINISWHITE:
@@ -59,6 +67,18 @@ def read_tiff(path: Path) -> Raster:
     array, axes, more = _image_axes(array, letters, name)
     array, yet_more = as_labels(array, name)
     return Raster(array, axes, voxel, depth, about, remarks + more + yet_more, (path, *others) if others else ())
+
+
+def slabs(path: Path, inner: str | None) -> Slabs:
+    """The voxels of a file that `read_tiff` has looked at, a page at a time, for `dsdcli.data.formats.reader`."""
+    with _complaints() as complaints, tifffile.TiffFile(path) as tif:
+        series = tif.series[0]
+        yield {"shape": series.shape, "dtype": series.dtype.str}
+        for page in series.pages:
+            more_time(page.nbytes)
+            yield page.asarray()
+            if complaints:
+                raise ValueError(complaints[0])
 
 
 def _check(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str) -> list[Path]:
@@ -77,11 +97,15 @@ def _check(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str) -
         if not whole.is_file():
             raise DataError(f"{name} is one of a set of files, of which {other} is missing; put it beside this one")
         others.append(whole)
-    check_claim(series.shape, series.dtype.itemsize, name)
+    pages = [page for page in series.pages if page is not None] if series.dataoffset is None else []
+    bounded = all(page.compression in _BOUNDED for page in pages)
+    stored = sum(path.stat().st_size for path in (Path(name), *others)) if bounded else None
+    check_claim(series.shape, series.dtype.itemsize, name, stored)
     if series.dataoffset is not None and series.dataoffset + series.nbytes > tif.filehandle.size:
         raise DataError(f"cannot read {name}: damaged or truncated TIFF, it ends before its last voxel")
     if series.dataoffset is None:
-        missing = sum(page is None or 0 in page.databytecounts for page in series.pages)
+        missing = len(series.pages) - len(pages)
+        missing += sum(0 in p.databytecounts or len(p.dataoffsets) < math.prod(p.chunked) for p in pages)
         if missing:
             raise DataError(
                 f"{name} lacks the voxels of {missing} of its {len(series.pages)} pages: damaged or cut short"
