@@ -71,7 +71,7 @@ def test_notebooks_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(EXAMPLES)
     monkeypatch.setenv("MPLBACKEND", "agg")
-    monkeypatch.setitem(PRESETS, "tiny", Architecture((8, 16)))
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8, 16)),) * 2)
     monkeypatch.setattr(trainer, "VALIDATION_CROPS", 32)
     monkeypatch.setattr("dsdcli.evaluation.evaluate._CROPS", 8)
     names, shown = {}, []

@@ -141,7 +141,7 @@ def test_evaluate_with_a_report(dsd, here, kills, rock):
 
 def test_train(dsd, here, kills, rock, monkeypatch):
     """A run goes on from any kill after its first state, or says in one line why not; nothing of it is half a file."""
-    monkeypatch.setitem(PRESETS, "tiny", Architecture((8, 16)))
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8, 16)),) * 2)
     words = ("--size", "16x16", "--batch", 2, "--validate-every", 2, "--out", "run")
     found = kills(lambda: dsd("train", rock.path, "--steps", 2, *words))
     states = {}

@@ -22,7 +22,7 @@ ROCK = np.array([0, 255], np.uint8)
 def small(tmp_path, monkeypatch):
     """A folder with a scan, and all that takes long made small: untrained models, one leap, four steps of training."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "tiny", Architecture((8, 16)))
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8, 16)),) * 2)
     monkeypatch.setitem(recipes.RECIPES, "tiny", {"steps": 4, "voxels": 2**9, "lr": 1e-3})
     monkeypatch.setattr(trainer, "VALIDATION_CROPS", 32)
     monkeypatch.setattr("dsdcli.evaluation.evaluate._CROPS", 8)

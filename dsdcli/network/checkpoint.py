@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import atomic, parse_json, write_json
+from dsdcli.network.calibration import shape
 from dsdcli.network.catalogue import CONFIG, WEIGHTS
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
@@ -100,11 +101,15 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     config = load_config(path)
     _, weights = locate(path)
     tensors = {_of_format_3(name): t for name, t in load_tensors(weights).items()}
+    calibrated = "calibration" in tensors
     with torch.device("meta"):  # shapes alone, however large a damaged config makes them
-        wanted = {name: t.shape for name, t in UndoNet(config).state_dict().items()}
+        empty = UndoNet(config)
+        empty.calibration = torch.empty(shape(len(config.phases))) if calibrated else None
+        wanted = {name: t.shape for name, t in empty.state_dict().items()}
     if wanted != {name: t.shape for name, t in tensors.items()}:
         raise DataError(f"the weights in {weights} do not fit its {CONFIG}; use the pair that was saved together")
     model = UndoNet(config)
+    model.calibration = torch.empty(shape(len(config.phases))) if calibrated else None
     model.load_state_dict({name: t.float() for name, t in tensors.items()})
     return model.to(device).eval().requires_grad_(False)
 

@@ -52,22 +52,29 @@ class Architecture:
         return half + sum(half * n * self.patch * 2**level for level, n in enumerate(passes)) + self.multiple - 1
 
 
-PRESETS = {
-    "tiny": Architecture((64, 128, 192)),
-    "small": Architecture((128, 256, 384), fine=32, blocks=3),
-    "base": Architecture((192, 384, 576, 576), fine=48, blocks=4),
+# For images and for volumes.
+PRESETS: dict[str, tuple[Architecture, Architecture]] = {
+    "tiny": (Architecture((96, 128, 192), patch=4), Architecture((64, 128, 192))),
+    "small": (
+        Architecture((128, 256, 384), fine=32, blocks=3, kernel=5),
+        Architecture((128, 256, 384), fine=32, blocks=3),
+    ),
+    "base": (
+        Architecture((192, 384, 576, 576), fine=48, blocks=4, kernel=5),
+        Architecture((192, 384, 576, 576), fine=48, blocks=4),
+    ),
 }
 
 
-def preset(name: str) -> Architecture:
-    """The named architecture.
+def preset(name: str, ndim: int = 2) -> Architecture:
+    """The named architecture, for images or for volumes.
 
     Raises:
         UsageError: no such preset.
     """
     if name not in PRESETS:
         raise UsageError(f"unknown preset '{name}': use one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    return PRESETS[name][ndim - 2]
 
 
 @dataclass(frozen=True)

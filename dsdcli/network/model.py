@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dsdcli.network.calibration import LEAST_DOSE, corrected
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
 from dsdcli.network.unet import UNet
 from dsdcli.process.cells import Cells
+from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
 
@@ -81,6 +83,8 @@ class UndoNet(nn.Module):
         inputs = self.phases + 1
         outputs = self.phases * 2 * config.ndim + len(config.phases)
         condition = DOSE_FEATURES + self.phases
+        self.calibration: torch.Tensor | None
+        self.register_buffer("calibration", None)
         self.net: LocalNet | UNet
         if config.architecture.kind == "local":
             self.net = LocalNet(config.ndim, inputs + len(config.phases), outputs, condition, config.architecture)
@@ -112,9 +116,12 @@ class UndoNet(nn.Module):
         rates, logits = out.split([out.shape[1] - len(self.config.phases), len(self.config.phases)], dim=1)
         rates = rates.unflatten(1, (self.phases, 2 * self.config.ndim))
         with torch.autocast(counts.device.type, enabled=False):
+            sizes = [number for number, _ in domains]
+            if self.calibration is not None:
+                parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
+                logits = torch.cat([self._calibrated(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
             logits = given.impose(logits)
             clean = logits.softmax(1)[:, list(self.config.carried)]
-            sizes = [number for number, _ in domains]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
             followed = torch.cat([self.followed(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
         corrected = followed + rates * self.damping(per_image(dose, rates))
@@ -123,6 +130,14 @@ class UndoNet(nn.Module):
     def followed(self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """What of log(h / s) follows from the clean image, as `dsdcli.process.origins.log_undo_ratio` has it."""
         return log_undo_ratio(clean, counts, dose, lattice)
+
+    def _calibrated(
+        self, logits: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice
+    ) -> torch.Tensor:
+        """Logits whose long waves are those of `dsdcli.network.calibration`; in a hole, which has none, as they are."""
+        if self.calibration is None or isinstance(lattice, Hole) or not bool((dose >= LEAST_DOSE).any()):
+            return logits
+        return corrected(self.calibration, self.config.dose_max, logits.softmax(1), counts, dose, lattice).log()
 
     def damping(self, dose: torch.Tensor) -> torch.Tensor:
         """Keeps an error of f from becoming a large drift at large doses."""

@@ -154,7 +154,7 @@ def _started(
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset or default_dataset(note))
     settings, notes = choose_settings(data, given, device.type == "cuda", ndim)
     what = f"training steps of {settings.batch} crops of {sides(settings.size)}"
-    needed = step_bytes(architecture_of(settings.preset), settings)
+    needed = step_bytes(architecture_of(settings.preset, len(settings.size)), settings)
     require(needed, free_memory(device), what, "a smaller `size` or `batch`")
     for line in notes + doubt_fractions(independent_images(data), [phase.name for phase in data.phases]):
         note(f"note: {line}")
@@ -200,6 +200,8 @@ def _drive(run: Run, trainer: Trainer, note: Note, progress: Progress, stop: Cal
                 return
     except FloatingPointError as error:
         raise DsdError(f"training diverged: {error}; lower `lr` and resume from the last checkpoint") from error
+    note("calibrating the best weights on round trips of training crops")
+    run.calibrate(trainer.dataset, trainer.device, trainer.settings.seed, stop)
 
 
 def _validated(report: Report, sheet: Path) -> str:

@@ -11,6 +11,7 @@ from scipy.special import ive
 
 from dsdcli.process.hole import EIGEN_SITES, Hole
 from dsdcli.process.lattice import Boundary, Lattice
+from dsdcli.process.waves import cosines
 
 
 def axis_kernel(side: int, boundary: Boundary, dose: torch.Tensor) -> torch.Tensor:
@@ -28,8 +29,7 @@ def axis_kernel(side: int, boundary: Boundary, dose: torch.Tensor) -> torch.Tens
     dose = dose.to(torch.float64)
     mode = torch.arange(side, dtype=torch.float64, device=dose.device)
     if boundary == "noflux":
-        basis = torch.cos(math.pi / side * mode * (mode[:, None] + 0.5)) * math.sqrt(2.0 / side)  # (x, k)
-        basis[:, 0] /= math.sqrt(2.0)
+        basis = cosines(side, dose.device).T  # (x, k)
         decay = torch.exp(-dose[:, None] * (2 - 2 * torch.cos(math.pi / side * mode)))  # (B, k)
         kernel = (basis * decay[:, None, :]) @ basis.T
     else:

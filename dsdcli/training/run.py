@@ -3,7 +3,8 @@
 import contextlib
 import itertools
 import math
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError, DsdError, UsageError
 from dsdcli.files import parse_json, require_folder, write_json
 from dsdcli.network.catalogue import CONFIG, MANIFEST
-from dsdcli.network.checkpoint import read_config, save_config, save_tensors
+from dsdcli.network.checkpoint import load_model, read_config, save_config, save_tensors
 from dsdcli.network.config import ModelConfig, preset
 from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range
 from dsdcli.record import provenance
+from dsdcli.training.calibrate import calibration
 from dsdcli.training.log import LOG, append, trim
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.trainer import STATE, Report, Trainer
@@ -27,7 +29,6 @@ from dsdcli.training.trainer import STATE, Report, Trainer
 BEST, LAST = "best.safetensors", "last.safetensors"
 SPECTRUM_CROPS = 2000
 SPECTRUM_VOXELS = 2**23
-KERNEL = {2: 5, 3: 3}  # of the convolutions by dimension: wider ones cost little in 2D
 LENGTH = 64  # voxels that the largest dose mixes at least: smaller crops see it in those that are wider
 
 
@@ -42,9 +43,7 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
     if (fractions > 0).sum() < 2:
         raise DataError(f"{dataset.path}: the training images hold a single phase; there is nothing to learn")
     carried = tuple(range(len(fractions)))
-    number = min(SPECTRUM_CROPS, max(SPECTRUM_CROPS // 20, SPECTRUM_VOXELS // math.prod(settings.size)))
-    crops = dataset.crops("train", number, settings.size, np.random.default_rng(settings.seed))
-    fields = one_hot(torch.from_numpy(crops), carried)
+    fields = one_hot(torch.from_numpy(_long_crops(dataset, settings)), carried)
     return ModelConfig(
         phases=dataset.phases,
         carried=carried,
@@ -54,12 +53,24 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
         dose_min=settings.dose_min,
         dose_max=Lattice((max(LENGTH, *settings.size),), settings.boundary).mixing_dose(),
         integral_range=tuple(map(tuple, integral_range(fields, settings.boundary).tolist())),
-        architecture=replace(preset(settings.preset), kernel=KERNEL[len(settings.size)]),
+        architecture=preset(settings.preset, len(settings.size)),
         voxel_size=dataset.voxel_size,
         voxel_unit=dataset.voxel_unit,
         dataset=dataset.path.name,
         dataset_digest=dataset.digest,
     )
+
+
+def _long_crops(dataset: Dataset, settings: TrainSettings) -> np.ndarray:
+    """Training crops for the longest waves: at least `LENGTH` wide, or where the images are not, of the usual size."""
+    for size in (tuple(max(LENGTH, side) for side in settings.size), settings.size):
+        number = min(SPECTRUM_CROPS, max(SPECTRUM_CROPS // 20, SPECTRUM_VOXELS // math.prod(size)))
+        try:
+            return dataset.crops("train", number, size, np.random.default_rng(settings.seed))
+        except DataError:
+            if size == settings.size:
+                raise
+    raise AssertionError("unreachable")
 
 
 class Run:
@@ -191,6 +202,22 @@ class Run:
             save_tensors(self.folder / BEST, weights)
         save_tensors(self.folder / LAST, weights)
         trainer.save(self.folder)
+
+    def calibrate(self, dataset: Dataset, device: torch.device, seed: int, stop: Callable[[], bool]) -> None:
+        """Give the best weights their calibration (`dsdcli.network.calibration`); nothing changes where ``stop`` says
+        so before it is measured. Weights that are better yet, of a run that goes on, have none until it ends too.
+
+        Raises:
+            DsdError: the system could not write.
+        """
+        if not (self.folder / BEST).is_file():
+            return
+        model = load_model(self.folder / BEST, device)
+        model.calibration = None
+        table = calibration(model, dataset, seed, stop)
+        if table is not None:
+            model.calibration = table
+            save_tensors(self.folder / BEST, {name: tensor.cpu() for name, tensor in model.state_dict().items()})
 
     def sheet(self, step: int) -> Path:
         """Where the samples drawn at a step are shown."""

@@ -113,9 +113,10 @@ class Trainer:
                 "the model to start from is of format 2, which still generates but is not trained on; start from one "
                 "that this version has trained, or from random weights"
             )
+        weights = {name: tensor for name, tensor in model.state_dict().items() if name != "calibration"}
         for network in (self.model, self.average):
             try:
-                network.load_state_dict(model.state_dict())
+                network.load_state_dict(weights)
             except RuntimeError as error:
                 raise UsageError(
                     "the model to start from has another preset, dimension or number of phases than this run"

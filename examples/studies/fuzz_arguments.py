@@ -190,7 +190,7 @@ def run(seeds: Path, seed: int, number: int) -> str:
 
 def main() -> None:
     args = options(__doc__).parse_args()
-    PRESETS["tiny"] = SMALLEST
+    PRESETS["tiny"] = (SMALLEST,) * 2
     os.environ["COLUMNS"] = "200"  # where typer would break a line
     if args.serve:
         resource.setrlimit(resource.RLIMIT_AS, (2 * MEMORY, 2 * MEMORY))  # too much is an error, and no harm to others

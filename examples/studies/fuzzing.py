@@ -42,7 +42,7 @@ def watch(args: argparse.Namespace, seeds: Path, good: tuple[str, ...], memory: 
     """Have cases run until the time is over, and print those that fail; how many did.
 
     Args:
-        args: of `options`; the same script is started with ``--serve``.
+        args: of `options`; the script that runs is started again with ``--serve``.
         seeds: folder that it serves from.
         good: outcomes that are none of a failure.
         memory: bytes that the process may take.
@@ -55,7 +55,16 @@ def watch(args: argparse.Namespace, seeds: Path, good: tuple[str, ...], memory: 
         if before == number:
             sys.exit("the process that runs the cases does not start")
         before = number
-        words = [sys.executable, sys.argv[0], "--serve", seeds, "--seed", args.seed, "--first", number]
+        words = [
+            sys.executable,
+            sys.modules["__main__"].__file__,
+            "--serve",
+            seeds,
+            "--seed",
+            args.seed,
+            "--first",
+            number,
+        ]
         quiet = subprocess.DEVNULL
         with subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=quiet, text=True) as process:
             while time.monotonic() < until and (begun := process.stdout.readline()):

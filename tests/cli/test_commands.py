@@ -29,7 +29,7 @@ LABELS = np.array([0, 85, 170], np.uint8)
 @pytest.fixture(autouse=True)
 def in_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "tiny", Architecture((8, 16)))
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8, 16)),) * 2)
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +264,8 @@ def test_resume_on_the_command_line(dsd, rock, tmp_path):
 
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 TINY = (
-    "import sys; from dsdcli.network.config import PRESETS, Architecture; PRESETS['tiny'] = Architecture((8, 16));"
+    "import sys; from dsdcli.network.config import PRESETS, Architecture;"
+    "PRESETS['tiny'] = (Architecture((8, 16)),) * 2;"
     "from dsdcli.cli import main; main()"
 )
 

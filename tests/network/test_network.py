@@ -17,18 +17,18 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.training.loss import Walked, losses
 
 
-def make_model(ndim=2, boundary="noflux", seed=0) -> UndoNet:
+def make_model(ndim=2, boundary="noflux", seed=0, carried=(1, 2)) -> UndoNet:
     torch.manual_seed(seed)
     phases = (Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170))
     config = ModelConfig(
         phases,
-        (1, 2),
+        carried,
         (0.5, 0.3, 0.2),
         boundary,
         (16,) * ndim,
         0.05,
         40.0,
-        ((9.0, -2.0), (-2.0, 5.0)),
+        tuple(tuple(5.0 * (i == j) for j in carried) for i in carried),
         Architecture((8, 16)),
     )
     model = UndoNet(config).eval().requires_grad_(False)

@@ -18,7 +18,7 @@ from tests.conftest import random_model
 CPU = torch.device("cpu")
 DEVICES = (CPU, torch.device("cuda"))  # nothing here computes on it
 LATTICES = tuple(Lattice(shape) for shape in [(1, 9), (16, 16), (64, 64), (100, 100), (256, 256), (1024, 1024)])
-CONFIG = replace(random_model(3, 2).config, architecture=PRESETS["tiny"])
+CONFIG = replace(random_model(3, 2).config, architecture=PRESETS["tiny"][0])
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -38,7 +38,7 @@ def test_more_work_needs_more_memory():
         assert peak_bytes(CONFIG, smaller, CPU, 8) < peak_bytes(CONFIG, larger, CPU, 8)
     for batch in (1, 8, 64):
         assert peak_bytes(CONFIG, LATTICES[2], CPU, batch) < peak_bytes(CONFIG, LATTICES[2], CPU, batch + 1)
-    wide, three_dimensional = replace(CONFIG, architecture=PRESETS["base"]), random_model(3, 3).config
+    wide, three_dimensional = replace(CONFIG, architecture=PRESETS["base"][0]), random_model(3, 3).config
     assert peak_bytes(CONFIG, LATTICES[2], CPU, 8) < peak_bytes(wide, LATTICES[2], CPU, 8)
     cube = Lattice((16, 16, 16))
     assert peak_bytes(three_dimensional, cube, CPU, 1) < peak_bytes(three_dimensional, cube, CPU, 2)

@@ -194,7 +194,7 @@ def test_hostile_arguments_end_in_one_line(study, monkeypatch):
     monkeypatch.syspath_prepend(STUDIES)
     import fuzz_arguments
 
-    monkeypatch.setitem(PRESETS, "tiny", fuzz_arguments.SMALLEST)
+    monkeypatch.setitem(PRESETS, "tiny", (fuzz_arguments.SMALLEST,) * 2)
     seeds = Path("seeds")
     seeds.mkdir()
     fuzz_arguments.make_seeds(seeds)

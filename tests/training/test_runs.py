@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dsdcli.errors import DataError, DsdError, UsageError
-from dsdcli.network.checkpoint import load_tensors
+from dsdcli.network.checkpoint import load_model, load_tensors
 from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.pipeline.describe import describe_model
 from dsdcli.pipeline.train import train
@@ -28,7 +28,7 @@ SMALL = {"steps": 4, "batch": 2, "size": (16, 16), "validate_every": 2}
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "tiny", Architecture((8,), blocks=1, fine=4))
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8,), blocks=1, fine=4),) * 2)
     monkeypatch.setattr("dsdcli.pipeline.train.draw_sheet", lambda trainer, path: path)
 
 
@@ -50,10 +50,10 @@ def same_weights(a, b):
     )
 
 
-@pytest.mark.parametrize("failing", range(1, 9))
+@pytest.mark.parametrize("failing", range(1, 10))
 def test_whatever_write_fails_a_resumed_run_ends_as_an_unbroken_one(rock, whole, monkeypatch, failing):
     """The n-th move of a file into its place fails, as on a full disk or by a kill: config, manifest, then best, last
-    and state of two checkpoints."""
+    and state of two checkpoints, and best with its calibration."""
     count = itertools.count(1)
     move = Path.replace
 
@@ -81,8 +81,32 @@ def test_the_state_never_knows_a_best_loss_without_its_weights(rock, monkeypatch
         "dsdcli.training.run.save_tensors", lambda path, tensors: (saved.append(path.name), path.write_bytes(b"x"))
     )
     monkeypatch.setattr("dsdcli.training.trainer.Trainer.save", lambda self, folder: saved.append("state.safetensors"))
+    monkeypatch.setattr("dsdcli.training.run.Run.calibrate", lambda *_: None)
     train(rock, out="run", **{**SMALL, "steps": 2})
     assert saved == ["best.safetensors", "last.safetensors", "state.safetensors"]
+
+
+def test_the_best_weights_of_a_finished_run_are_calibrated_and_no_others(rock, whole):
+    best, last = (load_model(whole / name).calibration for name in ("best.safetensors", "last.safetensors"))
+    assert best is not None and last is None
+    train(out=whole, resume=True, steps=8)  # goes on from weights without one
+    assert load_model(whole).calibration is not None
+    train(rock, out="next", start_from=whole, **{**SMALL, "steps": 1})
+
+
+def test_a_run_that_is_told_to_stop_while_it_calibrates_does_so_when_resumed(rock, monkeypatch):
+    steps = []
+    stop = lambda: len(steps) >= 2  # noqa: E731  # after the last step
+    train(
+        rock,
+        out="run",
+        stop=stop,
+        progress=lambda done, *_: steps.append(done) if done else None,
+        **{**SMALL, "steps": 2},
+    )
+    assert load_model(Path("run")).calibration is None
+    train(out="run", resume=True)
+    assert load_model(Path("run")).calibration is not None
 
 
 def test_a_run_without_its_best_weights_makes_new_ones(rock, whole):

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def small_preset(monkeypatch):
-    monkeypatch.setitem(PRESETS, "tiny", Architecture((8, 16)))
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8, 16)),) * 2)
 
 
 def make_settings(**kwargs) -> TrainSettings:

@@ -23,10 +23,12 @@ from dsdcli.data.formats.limits import check_claim
 from dsdcli.errors import DataError, DsdError, UsageError
 
 _SILENT = 300.0  # seconds without any answer after which a file is given up, however busy the machine or slow the disk
+_LOST = "did not come back"
 _IDLE = 30.0  # seconds without work after which the process ends
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from dsdcli.data.formats.reader import serve; serve()"
 _lock = threading.Lock()
 _running: "list[_Child]" = []  # none or one
+_hopeless: dict[Path, tuple[int, int]] = {}  # files that a reader did not come back from: time and size
 
 
 class ReaderFault(Exception):
@@ -45,12 +47,15 @@ def read_apart(kind: str, path: Path, inner: str | None = None) -> tuple[np.ndar
     """
     request = json.dumps([kind, str(path.absolute()), str(path), inner]).encode()
     with _lock:
+        if _hopeless.get(path.absolute(), ()) == _state(path):  # a command may look at a file in several ways
+            raise DataError(f"cannot read {path}: damaged, its reader {_LOST}")
         child = _running[0] if _running else None
         if child and child.ready():
             try:
                 return child.ask(request, path)
             except EOFError as error:
                 if child.spun():
+                    _hopeless[path.absolute()] = _state(path)
                     raise DataError(f"cannot read {path}: damaged, its reader {error}") from error
                 # else it may have ended for want of work just then: ask a new one
         child = _Child()
@@ -58,7 +63,15 @@ def read_apart(kind: str, path: Path, inner: str | None = None) -> tuple[np.ndar
         try:
             return child.ask(request, path)
         except EOFError as error:
+            if child.spun():
+                _hopeless[path.absolute()] = _state(path)
             raise DataError(f"cannot read {path}: damaged, its reader {error}") from error
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What changes when a file does."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 class _Child:
@@ -153,7 +166,7 @@ class _Child:
         except EOFError as error:
             self.process.kill()
             self.process.wait()
-            raise EOFError("did not come back" if self.spun() else str(error)) from error
+            raise EOFError(_LOST if self.spun() else str(error)) from error
         finally:
             timer.cancel()
 

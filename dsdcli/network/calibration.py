@@ -1,0 +1,171 @@
+"""A linear correction of the network's guess of the clean image, wave by wave, as round trips of real images ask for.
+
+Long waves hold much of the variance of a structure, yet next to nothing of the loss: a volume has few of them beside
+its sites. A network that misses a third of their amplitude has learned all else, and its samples are too uniform at
+large, and so too ragged in the small, since the variance of a phase is given by its fraction. What the counts say of a
+long wave is linear, and can be measured: for every phase, dose and band of wavenumbers two numbers, the share of the
+network's guess and the share of the linear guess by the counts that together come nearest to the clean image
+(method.md, section 5).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from dsdcli.process.lattice import Lattice
+from dsdcli.process.waves import from_waves, to_waves, wavenumbers
+
+DOSES = 14  # spaced evenly in log s, from the least to the largest of the model
+LEAST_DOSE = 2.0  # below it the network knows all long waves
+BANDS = (0.05, 0.08, 0.13, 0.19, 0.26, 0.36, 0.5, 0.75, 1.1, 1.6)  # wavenumbers, the middles of bands
+RARE = 1e-4  # probability that no phase is denied
+
+
+def edges() -> torch.Tensor:
+    """Wavenumbers between the bands, and around all of them."""
+    middle = torch.tensor(BANDS, dtype=torch.float64)
+    return torch.cat([middle.new_zeros(1), (middle[:-1] * middle[1:]).sqrt(), middle.new_full((1,), math.inf)])
+
+
+def doses(most: float) -> torch.Tensor:
+    """Doses that a table is made at, float64 (DOSES,)."""
+    return torch.logspace(math.log10(LEAST_DOSE), math.log10(most), DOSES, dtype=torch.float64)
+
+
+def shape(phases: int) -> tuple[int, ...]:
+    """Of a table: dose, band, phase, and the shares of the guess and of the counts, and the power of the clean images
+    over f (1 - f), which is the same for every dose."""
+    return DOSES, len(BANDS), phases, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Waves:
+    """Images in terms of waves: what a table is measured on, and what it corrects. All (B, C, *L).
+
+    Attributes:
+        mean: volume fraction of each phase in the guess, (B, C, 1, ...).
+        guess: amplitudes of the guess.
+        seen: amplitudes that follow from the counts alone, if structures were Gaussian (Wiener 1949): of the counts of
+            a phase less its fraction of all counts, which of all unbiased ways to combine them has the least noise,
+            f (1 - f) (1 - E^2), where E = exp(-s k^2) is what is left of the wave.
+    """
+
+    mean: torch.Tensor
+    guess: torch.Tensor
+    seen: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, power: torch.Tensor, lattice: Lattice
+    ) -> "Waves":
+        """
+        Args:
+            power: of real images in every band, over f (1 - f), (bands, C).
+        """
+        ones = (*clean.shape[:2], *(1,) * lattice.ndim)
+        mean = counts.to(clean.dtype).flatten(2).mean(2).view(ones)
+        seen = counts.to(clean.dtype) - mean
+        seen -= mean * seen.sum(1, keepdim=True)
+        k = wavenumbers(lattice, clean.device)
+        left = torch.exp(-dose.view(-1, *(1,) * (lattice.ndim + 1)) * k**2)  # (B, 1, *L)
+        strength = _between(power, _place(k)).T.unflatten(1, lattice.shape)  # (C, *L)
+        gain = strength * left / (strength * left**2 + (1 - left**2)).clamp_min(1e-12)
+        level = clean.flatten(2).mean(2).view(ones)
+        return cls(level, to_waves(clean - level, lattice), to_waves(seen, lattice) * gain.to(clean.dtype))
+
+
+def band_power(clean: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    """Power of images (B, C, *L) in every band, over f (1 - f): float64 (bands, C)."""
+    mean = clean.flatten(2).mean(2).view(*clean.shape[:2], *(1,) * lattice.ndim)
+    power = to_waves(clean - mean, lattice).abs().square().double().flatten(2)  # (B, C, sites)
+    variance = (mean * (1 - mean)).double().sum(0).flatten(1)  # (C, 1)
+    band, counted = _bands(lattice, clean.device)
+    total = torch.zeros(len(BANDS), clean.shape[1], dtype=torch.float64, device=clean.device)
+    total.index_add_(0, band, power.sum(0).T.contiguous())
+    number = torch.zeros(len(BANDS), dtype=torch.float64, device=clean.device).index_add_(0, band, counted)
+    return _filled(total / number.clamp_min(1)[:, None] / variance.T.clamp_min(1e-12), number)
+
+
+def measure(clean: torch.Tensor, waves: Waves, lattice: Lattice) -> torch.Tensor:
+    """Sums that `solve` makes shares of, from images (B, C, *L) and what was guessed and seen of them: float64
+    (bands, C, 7), the last of them the number of waves."""
+    truth = to_waves(clean - clean.flatten(2).mean(2).view(waves.mean.shape), lattice)
+    guess, seen = waves.guess, waves.seen
+    band, counted = _bands(lattice, clean.device)
+    pairs = ((guess, guess), (guess, seen), (seen, seen), (guess, truth), (seen, truth), (truth, truth))
+    products = [(a.conj() * b).real.double().sum(0).flatten(1) for a, b in pairs]  # (C, sites) each
+    products.append(counted.expand_as(products[0]) * len(clean))
+    sums = torch.zeros(len(BANDS), clean.shape[1], len(products), dtype=torch.float64, device=clean.device)
+    return sums.index_add_(0, band, torch.stack(products, -1).movedim(1, 0))
+
+
+def solve(sums: torch.Tensor) -> torch.Tensor:
+    """Shares of guess and counts for a dose, (bands, C, 7) to (bands, C, 2): least squares, drawn towards the guess as
+    it is by as much as they are uncertain."""
+    gg, gs, ss, gt, st, tt, number = _filled(sums, sums[:, 0, -1]).unbind(-1)
+    gg, ss = gg.clamp_min(1e-12), ss.clamp_min(1e-12)
+    alone = (gg * ss - gs**2).clamp_min(1e-9 * gg * ss) / gg  # what the guess does not say of the counts
+    seen = (st - gt * gs / gg) / alone
+    left = (tt - (gt - seen * gs) / gg * gt - seen * st).clamp_min(0) / number.clamp_min(1)  # mean square not explained
+    seen = (seen * _kept(seen, left / alone)).clamp(0, 1)  # the linear guess is never too faint
+    guess = (gt - seen * gs) / gg
+    return torch.stack([(1 + (guess - 1) * _kept(guess - 1, left / gg)).clamp_min(0), seen], -1)
+
+
+def _bands(lattice: Lattice, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The band of every wave of a lattice, (sites,), and 1 for all but the constant, which is in none."""
+    k = wavenumbers(lattice, device).flatten()
+    return (torch.bucketize(k, edges().to(device)) - 1).clamp_min(0), (k > 0).double()
+
+
+def _filled(values: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
+    """Values (bands, ...) where a band without waves, longer than the images, is as the nearest one that has some."""
+    filled = number.nonzero()[:, 0]
+    nearest = (torch.arange(len(values), device=values.device)[:, None] - filled).abs().argmin(1)
+    return values[filled[nearest]]
+
+
+def _kept(value: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """Share of an estimate that is kept: none within a standard error, nearly all far beyond (James and Stein 1961)."""
+    return (1 - variance / value.square().clamp_min(1e-30)).clamp_min(0)
+
+
+def corrected(
+    table: torch.Tensor, most: float, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice
+) -> torch.Tensor:
+    """The guess (B, C, *L) of clean images at doses (B,) as a table, made for doses up to ``most``, corrects it; below
+    the least dose it stays."""
+    late = dose >= LEAST_DOSE
+    if not late.any():
+        return clean
+    if not late.all():
+        clean = clean.clone()
+        clean[late] = corrected(table, most, clean[late], counts[late], dose[late], lattice)
+        return clean
+    at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
+    share = _between(table, at)  # (B, bands, C, 2)
+    place = _place(wavenumbers(lattice, clean.device))
+    waves = Waves.of(clean, counts, dose, table[0, ..., 2], lattice)
+    total = torch.zeros_like(waves.guess)
+    for which, amplitude in enumerate((waves.guess, waves.seen)):
+        of_wave = torch.stack([_between(one[..., which], place) for one in share])  # (B, sites, C)
+        total += amplitude * of_wave.movedim(-1, 1).unflatten(-1, lattice.shape).to(clean.dtype)
+    guess = (waves.mean + from_waves(total, lattice)).clamp_min(RARE)
+    return guess / guess.sum(1, keepdim=True)
+
+
+def _place(k: torch.Tensor) -> torch.Tensor:
+    """Where wavenumbers (*L) lie among the middles of the bands, in their logarithm: (sites,)."""
+    middle = torch.tensor(BANDS, dtype=torch.float64, device=k.device).log()
+    at = k.flatten().clamp_min(1e-9).log()
+    upper = torch.bucketize(at, middle).clamp(1, len(BANDS) - 1)
+    return upper - 1 + (at - middle[upper - 1]) / (middle[upper] - middle[upper - 1])
+
+
+def _between(table: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """Rows of a table (n, ...) at places (m,), linear between them and constant beyond its ends: (m, ...)."""
+    at = at.clamp(0, len(table) - 1)
+    low = at.floor().long().clamp_max(len(table) - 2)
+    weight = (at - low).view(-1, *(1,) * (table.ndim - 1)).to(table.dtype)
+    return torch.lerp(table[low], table[low + 1], weight)

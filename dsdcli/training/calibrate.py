@@ -1,0 +1,68 @@
+"""Round trips of training images: how far the network's guess can be trusted, wave by wave."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from dsdcli.data.dataset import Dataset
+from dsdcli.errors import DataError
+from dsdcli.network.calibration import Waves, band_power, doses, measure, solve
+from dsdcli.network.model import UndoNet
+from dsdcli.process.image import one_hot
+from dsdcli.process.lattice import Lattice
+from dsdcli.training.loss import Walked
+
+WIDER = 2  # times as wide as the crops of the training, for longer waves, where the images are
+MOST_CROPS = 64
+MOST_SITES = 2**22  # of all crops together, but for 8 of them
+BLOCK_SITES = 2**17  # that walk together
+
+
+@torch.no_grad()
+def calibration(
+    model: UndoNet, dataset: Dataset, seed: int, stop: Callable[[], bool] = lambda: False
+) -> torch.Tensor | None:
+    """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 3); None if told
+    to stop meanwhile.
+
+    Crops of the training images walk to every dose, the network guesses them, and least squares over all of them say
+    what to make of its guess and of the counts.
+
+    Args:
+        model: one that carries every phase, without a calibration.
+        dataset: that it was trained on.
+        seed: of crops and walks.
+        stop: asked before every dose.
+    """
+    config = model.config
+    device = next(model.parameters()).device
+    size = tuple(WIDER * side for side in config.size)
+    try:
+        crops = _crops(dataset, size, seed)
+    except DataError:
+        size = config.size
+        crops = _crops(dataset, size, seed)
+    lattice = Lattice(size, config.boundary)
+    generator = torch.Generator(device).manual_seed(seed)
+    block = max(1, BLOCK_SITES // lattice.sites)
+    blocks = torch.from_numpy(crops).to(device).split(block)
+    power = torch.stack([band_power(one_hot(images, config.carried).double(), lattice) for images in blocks]).mean(0)
+    rows = []
+    for value in doses(config.dose_max).tolist():
+        if stop():
+            return None
+        total = torch.zeros((), device=device)
+        for images in blocks:
+            dose = torch.full((len(images),), value, dtype=torch.float64, device=device)
+            walked = Walked.draw(images, config.carried, dose, lattice, generator)
+            waves = Waves.of(model.clean(walked.counts, dose, lattice), walked.counts, dose, power, lattice)
+            total = total + measure(one_hot(images, config.carried).double(), waves, lattice)
+        rows.append(solve(total))
+    return torch.cat([torch.stack(rows), power.expand(len(rows), *power.shape)[..., None]], -1).float().cpu()
+
+
+def _crops(dataset: Dataset, size: tuple[int, ...], seed: int) -> np.ndarray:
+    number = min(MOST_CROPS, max(8, MOST_SITES // math.prod(size)))
+    return dataset.crops("train", number, size, np.random.default_rng(seed), augment=True)

@@ -1,0 +1,82 @@
+"""The calibration finds what a guess lacks, mends it, and leaves a good one alone."""
+
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from dsdcli.network.calibration import LEAST_DOSE, Waves, band_power, corrected, doses, measure, shape, solve
+from dsdcli.process.hole import Hole
+from dsdcli.process.image import one_hot
+from dsdcli.process.lattice import Lattice
+from dsdcli.process.waves import to_waves
+from dsdcli.training.loss import Walked
+
+from .test_network import counts_like, make_model
+
+MOST = 200.0
+DOSE = doses(MOST)[6]
+
+
+def walked(boundary="noflux", images=24, side=32):
+    lattice = Lattice((side, side), boundary)
+    noise = torch.randn(images, side, side, generator=torch.Generator().manual_seed(0)).numpy()
+    smooth = torch.from_numpy(gaussian_filter(noise, (0, 4, 4), mode="wrap"))
+    phase = (smooth > smooth.std() * 0.3).to(torch.uint8)
+    dose = torch.full((images,), float(DOSE), dtype=torch.float64)
+    walk = Walked.draw(phase, (0, 1), dose, lattice, torch.Generator().manual_seed(1))
+    return lattice, one_hot(phase, (0, 1)).double(), walk.counts, dose
+
+
+def table_of(guess, clean, counts, lattice):
+    power = band_power(clean, lattice)
+    dose = torch.full((len(clean),), float(DOSE), dtype=torch.float64)
+    row = solve(measure(clean, Waves.of(guess, counts, dose, power, lattice), lattice))
+    return torch.cat([row, power[..., None]], -1).expand(*shape(2)).clone()
+
+
+def long_waves(field, lattice):
+    """Amplitudes for the first phase, up to three waves a side."""
+    return to_waves(field, lattice)[:, 0, :4, :4].flatten(1)[:, 1:]
+
+
+@pytest.mark.parametrize("boundary", ["noflux", "periodic"])
+def test_a_guess_that_is_too_faint_is_made_stronger(boundary):
+    lattice, clean, counts, dose = walked(boundary)
+    level = clean.mean((2, 3), keepdim=True)
+    faint = level + 0.5 * (clean - level)
+    table = table_of(faint, clean, counts, lattice)
+    assert (table[..., 0] - 2).abs().max() < 0.01
+    mended = corrected(table, MOST, faint, counts, dose, lattice)
+    assert (mended - clean).abs().max() < 0.02
+
+
+def test_a_guess_that_says_nothing_gives_way_to_the_counts_in_long_waves():
+    lattice, clean, counts, dose = walked()
+    level = clean.mean((2, 3), keepdim=True).expand_as(clean)
+    nothing = level + 1e-3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    mended = corrected(table_of(nothing, clean, counts, lattice), MOST, nothing, counts, dose, lattice)
+    real, found = long_waves(clean, lattice), long_waves(mended, lattice)
+    assert (real * found).sum() > 0.6 * (real * real).sum()
+    assert mended.sum(1).sub(1).abs().max() < 1e-6
+
+
+def test_a_perfect_guess_stays():
+    lattice, clean, counts, dose = walked()
+    table = table_of(clean, clean, counts, lattice)
+    assert (table[..., 0] - 1).abs().max() < 1e-4
+    assert (corrected(table, MOST, clean, counts, dose, lattice) - clean).abs().max() < 1e-3
+
+
+def test_small_doses_and_holes_are_left_alone():
+    model = make_model(carried=(0, 1, 2))
+    lattice, dose = Lattice((16, 16)), torch.tensor([LEAST_DOSE / 2, 2 * LEAST_DOSE], dtype=torch.float64)
+    counts = counts_like((2, 3, 16, 16))
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[4:9, 3:12] = True
+    hole = Hole((16, 16), mask=mask.numpy())
+    before = [model(counts, dose, [(2, domain)]).logits for domain in (lattice, hole)]
+    model.calibration = torch.zeros(shape(len(model.config.phases)))
+    after = [model(counts, dose, [(2, domain)]).logits for domain in (lattice, hole)]
+    assert torch.equal(after[1], before[1])
+    torch.testing.assert_close(after[0][0].softmax(0), before[0][0].softmax(0))
+    assert not torch.allclose(after[0][1].softmax(0), before[0][1].softmax(0))
