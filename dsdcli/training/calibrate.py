@@ -10,9 +10,9 @@ from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError
 from dsdcli.network.calibration import Waves, band_power, doses, measure, solve
 from dsdcli.network.model import UndoNet
-from dsdcli.process.image import one_hot
+from dsdcli.process.image import one_hot, place
 from dsdcli.process.lattice import Lattice
-from dsdcli.training.loss import Walked
+from dsdcli.process.walk import diffuse
 
 WIDER = 2  # times as wide as the crops of the training, for longer waves, where the images are
 MOST_CROPS = 64
@@ -56,9 +56,10 @@ def calibration(
         total = torch.zeros((), device=device)
         for images in blocks:
             dose = torch.full((len(images),), value, dtype=torch.float64, device=device)
-            walked = Walked.draw(images, config.carried, dose, lattice, generator)
-            waves = Waves.of(model.clean(walked.counts, dose, lattice), walked.counts, dose, power, lattice)
-            total = total + measure(one_hot(images, config.carried).double(), waves, lattice)
+            clean = one_hot(images, config.carried)
+            counts = diffuse(place(clean), dose, lattice, generator).occupancy(lattice, *clean.shape[:2])
+            waves = Waves.of(model.clean(counts, dose, lattice), counts, dose, power, lattice)
+            total = total + measure(clean.double(), waves, lattice)
         rows.append(solve(total))
     return torch.cat([torch.stack(rows), power.expand(len(rows), *power.shape)[..., None]], -1).float().cpu()
 
