@@ -24,8 +24,8 @@ BLOCK_SITES = 2**17  # that walk together
 def calibration(
     model: UndoNet, dataset: Dataset, seed: int, stop: Callable[[], bool] = lambda: False
 ) -> torch.Tensor | None:
-    """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 3); None if told
-    to stop meanwhile.
+    """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 2); None where it
+    lacks nothing that the counts alone say, or if told to stop meanwhile.
 
     Crops of the training images walk to every dose, the network guesses them, and least squares over all of them say
     what to make of its guess and of the counts.
@@ -61,7 +61,10 @@ def calibration(
             waves = Waves.of(model.clean(counts, dose, lattice), counts, dose, power, lattice)
             total = total + measure(clean.double(), waves, lattice)
         rows.append(solve(total))
-    return torch.cat([torch.stack(rows), power.expand(len(rows), *power.shape)[..., None]], -1).float().cpu()
+    shares = torch.stack(rows)
+    if not shares.any():
+        return None
+    return torch.stack([shares, power.expand(len(rows), *power.shape)], -1).float().cpu()
 
 
 def _crops(dataset: Dataset, size: tuple[int, ...], seed: int) -> np.ndarray:

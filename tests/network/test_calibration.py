@@ -31,7 +31,7 @@ def table_of(guess, clean, counts, lattice):
     power = band_power(clean, lattice)
     dose = torch.full((len(clean),), float(DOSE), dtype=torch.float64)
     row = solve(measure(clean, Waves.of(guess, counts, dose, power, lattice), lattice))
-    return torch.cat([row, power[..., None]], -1).expand(*shape(2)).clone()
+    return torch.stack([row, power], -1).expand(*shape(2)).clone()
 
 
 def long_waves(field, lattice):
@@ -40,30 +40,20 @@ def long_waves(field, lattice):
 
 
 @pytest.mark.parametrize("boundary", ["noflux", "periodic"])
-def test_a_guess_that_is_too_faint_is_made_stronger(boundary):
+def test_a_guess_that_says_nothing_gives_way_to_the_counts_in_long_waves(boundary):
     lattice, clean, counts, dose = walked(boundary)
-    level = clean.mean((2, 3), keepdim=True)
-    faint = level + 0.5 * (clean - level)
-    table = table_of(faint, clean, counts, lattice)
-    assert (table[..., 0] - 2).abs().max() < 0.01
-    mended = corrected(table, MOST, faint, counts, dose, lattice)
-    assert (mended - clean).abs().max() < 0.02
-
-
-def test_a_guess_that_says_nothing_gives_way_to_the_counts_in_long_waves():
-    lattice, clean, counts, dose = walked()
     level = clean.mean((2, 3), keepdim=True).expand_as(clean)
     nothing = level + 1e-3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     mended = corrected(table_of(nothing, clean, counts, lattice), MOST, nothing, counts, dose, lattice)
     real, found = long_waves(clean, lattice), long_waves(mended, lattice)
-    assert (real * found).sum() > 0.6 * (real * real).sum()
+    assert (real.conj() * found).real.sum() > 0.6 * real.abs().square().sum()
     assert mended.sum(1).sub(1).abs().max() < 1e-6
 
 
 def test_a_perfect_guess_stays():
     lattice, clean, counts, dose = walked()
     table = table_of(clean, clean, counts, lattice)
-    assert (table[..., 0] - 1).abs().max() < 1e-4
+    assert table[..., 0].max() == 0
     assert (corrected(table, MOST, clean, counts, dose, lattice) - clean).abs().max() < 1e-3
 
 
@@ -75,7 +65,7 @@ def test_small_doses_and_holes_are_left_alone():
     mask[4:9, 3:12] = True
     hole = Hole((16, 16), mask=mask.numpy())
     before = [model(counts, dose, [(2, domain)]).logits for domain in (lattice, hole)]
-    model.calibration = torch.zeros(shape(len(model.config.phases)))
+    model.calibration = torch.full(shape(len(model.config.phases)), 0.7)
     after = [model(counts, dose, [(2, domain)]).logits for domain in (lattice, hole)]
     assert torch.equal(after[1], before[1])
     torch.testing.assert_close(after[0][0].softmax(0), before[0][0].softmax(0))

@@ -45,7 +45,9 @@ def read_tiff(path: Path) -> Raster:
                 raise DataError(f"{name} holds {len(series)} images of different kinds ({sizes}); save one per file")
             others = _check(tif, series[0], name)
             letters = series[0].axes
-            apart = series[0].dataoffset is None and any(page.compression == _LZW for page in series[0].pages)
+            apart = series[0].dataoffset is None and any(
+                page is not None and page.compression == _LZW for page in series[0].pages
+            )
             array = read_apart("tiff", path)[0] if apart else series[0].asarray()
             about = left_in_tiff(tif)
             size, unit, source = _sizes(tif)
@@ -74,7 +76,7 @@ def slabs(path: Path, inner: str | None) -> Slabs:
     with _complaints() as complaints, tifffile.TiffFile(path) as tif:
         series = tif.series[0]
         yield {"shape": series.shape, "dtype": series.dtype.str}
-        for page in series.pages:
+        for page in filter(None, series.pages):
             more_time(page.nbytes)
             yield page.asarray()
             if complaints:
