@@ -26,3 +26,11 @@ class DataError(DsdError):
     """A file's content cannot be used."""
 
     exit_code = 4
+
+
+class ToldElsewhere(DsdError):
+    """Another process that works on the same thing has failed, says why, and ends with ``exit_code``."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another rank failed")
+        self.exit_code = exit_code

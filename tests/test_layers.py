@@ -11,12 +11,13 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dsdcli"
 
 # What each room may know, besides itself.
-_BASE = {"errors", "files", "moves", "device", "record"}
+_BASE = {"errors", "files", "moves", "device", "ranks", "record"}
 MAY_KNOW = {
     "errors": set(),
     "moves": {"errors"},
     "files": {"errors", "moves"},
     "device": {"errors"},
+    "ranks": {"errors"},
     "record": {"errors"},
     "process": {"errors"},
     "data": {"errors", "files", "device"},
@@ -28,7 +29,7 @@ MAY_KNOW = {
     "view": _BASE | {"data", "flow", "evaluation"},
     "doctor": {"errors", "device", "network"},
     "pipeline": _BASE | {"data", "process", "network", "sampling", "training", "flow", "evaluation", "view"},
-    "cli": {"errors", "files", "data", "view", "doctor", "pipeline"},
+    "cli": {"errors", "files", "ranks", "data", "view", "doctor", "pipeline"},
 }
 # Importing these takes long, so that they may be imported where they are used.
 HEAVY = {

@@ -12,7 +12,7 @@ import typer
 from dsdcli import __version__
 from dsdcli.cli import console, doctor, evaluate, generate, info, ingest, inpaint, rev, train, view
 from dsdcli.cli.parse import check_words
-from dsdcli.errors import DsdError
+from dsdcli.errors import DsdError, ToldElsewhere
 
 # Typer imports click or carries a copy of it, by version; its class for errors on the command line is reached from here.
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
@@ -78,7 +78,8 @@ def _guarded(work: Callable[[], int | None], failed: int = 0) -> int:
     except DsdError as error:
         if failed:
             return failed
-        console.complain(f"dsd: error: {error}", error)
+        if not isinstance(error, ToldElsewhere):
+            console.complain(f"dsd: error: {error}", error)
         return error.exit_code
     except Exception as error:
         console.complain(f"dsd: {_unexpected(error)}", error)

@@ -14,6 +14,7 @@ import typer
 from dsdcli.cli.console import emit, emit_json, progress, say, set_quiet
 from dsdcli.cli.options import AsJson, Device, Quiet
 from dsdcli.cli.parse import parse_duration, parse_size
+from dsdcli.ranks import ranks_here
 
 DIMENSIONS = {"2d": 2, "3d": 3}
 ASKED = (signal.SIGINT, signal.SIGTERM)
@@ -43,8 +44,11 @@ def train(
 
     Ctrl-C, SIGTERM, SIGHUP (a lost connection) and SIGUSR1 (SLURM's warning) save the state and exit; --resume
     continues from there, with the settings of the run (only --steps and --max-time may be changed).
+
+    torchrun --nproc-per-node 8 -m dsdcli train ... trains on eight GPUs, or processes, as on one.
     """
-    set_quiet(quiet)
+    first = ranks_here().first
+    set_quiet(quiet or not first)
     ndim = DIMENSIONS.get((size or "").lower(), 2)
     crops = None if size is None or size.lower() in DIMENSIONS else parse_size(size)
     seconds = None if max_time is None else parse_duration(max_time)
@@ -73,13 +77,15 @@ def train(
             progress=update,
             stop=lambda: bool(signalled),
         )
-    if as_json:
+    if not first:
+        pass
+    elif as_json:
         emit_json({**asdict(done), "run": str(done.run), "seconds": round(done.seconds, 1)})
     else:
         emit(str(done.run))
-    if signalled:
+    if signalled or not done.finished:
         say(f"stopped at step {done.step}; go on with: dsd train --resume --out {done.run}")
-        raise typer.Exit(128 + signalled[0])
+        raise typer.Exit(128 + (signalled or [signal.SIGTERM])[0])  # this one, where another rank was asked to end
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Training: from a dataset to a run folder that can be resumed."""
 
+import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +22,14 @@ from dsdcli.network.config import preset as architecture_of
 from dsdcli.pipeline.defaults import default_dataset, newest_run
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.lattice import as_boundary
+from dsdcli.ranks import Ranks, connected, own_device, ranks_here
 from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.lock import locked
 from dsdcli.training.log import LOG
-from dsdcli.training.recipes import TrainSettings, choose_settings
+from dsdcli.training.recipes import TrainSettings, choose_settings, step_bytes
 from dsdcli.training.run import Run, make_config
-from dsdcli.training.trainer import Report, Trainer, step_bytes
+from dsdcli.training.trainer import Report, Trainer
 from dsdcli.view.sheet import write_sheet
 
 SHEET_IMAGES = 8
@@ -71,6 +74,9 @@ def train(
     """Train a model on a dataset, or go on with a run; None takes the default for the network and the device, and of a
     run that is resumed what it was started with.
 
+    Where `torchrun` has started several processes, they train one model together, as one process would; the first one
+    speaks and writes.
+
     Args:
         dataset: by default the newest here.
         start_from: begin with the weights of this model (shipped, run or folder) instead of random ones.
@@ -82,7 +88,8 @@ def train(
         resume: go on with the run in ``out`` (by default the newest under ./runs) where it stopped, with its settings:
             only ``steps`` and ``max_seconds`` may be changed.
         note, progress: are told what was picked and validated, and how far the training is.
-        stop: asked after every step; where it says yes, the state is saved and the training ends.
+        stop: asked after every step; where it says yes, on any of several processes, the state is saved and the
+            training ends.
 
     Raises:
         UsageError: a request that contradicts itself, or no such dataset, model or run.
@@ -102,27 +109,34 @@ def train(
         "validate_every": validate_every,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    target, folder = pick_device(device), None if out is None else Path(out)
-    if resume:
-        if start_from is not None:
-            raise UsageError("`resume=True` goes on with a run, `start_from` starts a new one; give one of them")
-        run, data, settings = _resumed(folder, dataset, given, note)
-        config = run.config()
-    else:
-        run, (data, settings) = None, _started(dataset, given, ndim, target, note)
-        config = make_config(data, settings)
-    trainer = Trainer(config, settings, data, target)
-    if run is None:
-        begun_with = None if start_from is None else _start_from(trainer, find_model(str(start_from)))
-        run = Run.create(folder, data, config, settings, begun_with)
-        resume = False
-    with locked(run.folder):
+    folder, ranks = None if out is None else Path(out), ranks_here()
+    target = own_device(pick_device(device), ranks)
+    if not ranks.first:
+        note, progress = silent, unseen
+    with connected(ranks, target), contextlib.ExitStack() as held:
+        with ranks.together():
+            if resume:
+                if start_from is not None:
+                    raise UsageError("`resume=True` goes on with a run, `start_from` starts a new one; give one")
+                run, data, settings = _resumed(folder, dataset, given, note)
+                config = run.config()
+            else:
+                run, (data, settings) = None, _started(dataset, given, ndim, target, ranks, note)
+                config = make_config(data, settings)
+            trainer = Trainer(config, settings, data, target, ranks)
+            begun_with = None if start_from is None else _start_from(trainer, find_model(str(start_from)))
+        if run is None:
+            run = ranks.once(lambda: Run.create(folder, data, config, settings, begun_with))
+            run = Run(Path(ranks.text_of_first(str(run.folder if run else ""))))
+        ranks.once(lambda: held.enter_context(locked(run.folder)))
         if resume:
-            _restore(run, trainer, note)
+            with ranks.together():
+                _restore(run, trainer, note)
         parameters = sum(p.numel() for p in trainer.model.parameters())
+        workers = f"{ranks.count} x {target.type}" if ranks.count > 1 else target.type
         note(
             f"run {run.folder}: {settings.preset} ({parameters / 1e6:.2f} M parameters), crops "
-            f"{sides(settings.size)}, {settings.batch} a step, {settings.boundary}, {target.type}, {settings.precision}"
+            f"{sides(settings.size)}, {settings.batch} a step, {settings.boundary}, {workers}, {settings.precision}"
         )
         _drive(run, trainer, note, progress, stop)
     best = None if trainer.best == float("inf") else trainer.best
@@ -148,13 +162,19 @@ def _restore(run: Run, trainer: Trainer, note: Note) -> None:
 
 
 def _started(
-    dataset: Dataset | Path | str | None, given: dict[str, Any], ndim: int, device: torch.device, note: Note
+    dataset: Dataset | Path | str | None,
+    given: dict[str, Any],
+    ndim: int,
+    device: torch.device,
+    ranks: Ranks,
+    note: Note,
 ) -> tuple[Dataset, TrainSettings]:
     """The dataset and the settings of a new run."""
     data = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset or default_dataset(note))
     settings, notes = choose_settings(data, given, device.type == "cuda", ndim)
     what = f"training steps of {settings.batch} crops of {sides(settings.size)}"
-    needed = step_bytes(architecture_of(settings.preset, len(settings.size)), settings)
+    needed = step_bytes(architecture_of(settings.preset, len(settings.size)), settings, data, ranks.count)
+    needed *= ranks.here if device.type == "cpu" else 1
     require(needed, free_memory(device), what, "a smaller `size` or `batch`")
     for line in notes + doubt_fractions(independent_images(data), [phase.name for phase in data.phases]):
         note(f"note: {line}")
@@ -182,7 +202,7 @@ def _resumed(
 
 def _drive(run: Run, trainer: Trainer, note: Note, progress: Progress, stop: Callable[[], bool]) -> None:
     """Train to the end, or until told to stop: log, checkpoint, draw."""
-    limit, steps = trainer.settings.max_seconds, trainer.settings.steps
+    limit, steps, ranks = trainer.settings.max_seconds, trainer.settings.steps, trainer.ranks
     progress(trainer.seconds if limit else trainer.step, limit or steps, "")
     try:
         for report in trainer.run():
@@ -190,18 +210,24 @@ def _drive(run: Run, trainer: Trainer, note: Note, progress: Progress, stop: Cal
             done = min(report.seconds, limit) if limit else report.step
             progress(done, limit or steps, f"step {report.step} loss {report.median:.4f} {speed:.2f} steps/s")
             if report.validation is not None:
-                run.log(report)
-                run.checkpoint(trainer, report.best)
-                note(_validated(report, draw_sheet(trainer, run.sheet(report.step))))
+                ranks.once(functools.partial(_keep, run, trainer, report, note))
             elif report.step % LOG_EVERY == 0:
-                run.log(report)
-            if stop():
-                run.checkpoint(trainer, best=False)
+                ranks.once(functools.partial(run.log, report))
+            if ranks.any(stop()):
+                ranks.once(lambda: run.checkpoint(trainer, best=False))
                 return
-    except FloatingPointError as error:
-        raise DsdError(f"training diverged: {error}; lower `lr` and resume from the last checkpoint") from error
+    except FloatingPointError as error:  # on all ranks
+        with ranks.together():
+            raise DsdError(f"training diverged: {error}; lower `lr` and resume from the last checkpoint") from error
     note("calibrating the best weights on round trips of training crops")
-    run.calibrate(trainer.dataset, trainer.device, trainer.settings.seed, stop)
+    ranks.once(lambda: run.calibrate(trainer.dataset, trainer.device, trainer.settings.seed, stop))
+
+
+def _keep(run: Run, trainer: Trainer, report: Report, note: Note) -> None:
+    """What a validation leaves on disk."""
+    run.log(report)
+    run.checkpoint(trainer, report.best)
+    note(_validated(report, draw_sheet(trainer, run.sheet(report.step))))
 
 
 def _validated(report: Report, sheet: Path) -> str:

@@ -9,6 +9,8 @@ from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 
+ALL = slice(None)
+
 
 @dataclass(frozen=True)
 class Particles:
@@ -39,6 +41,18 @@ class Particles:
         image, phase, site = (torch.cat([getattr(g, f.name) for g in groups]) for f in fields(cls))
         order = torch.argsort(image * phases + phase, stable=True)
         return cls(image[order], phase[order], site[order])
+
+    def rows(self, share: slice) -> slice:
+        """Which particles are those of a range of the images."""
+        if share == ALL:
+            return ALL
+        ends = torch.tensor([share.start, share.stop], device=self.image.device)
+        return slice(*torch.searchsorted(self.image, ends).tolist())
+
+    def of(self, share: slice) -> "Particles":
+        """The particles of a range of the images, which are numbered anew."""
+        rows = self.rows(share)
+        return Particles(self.image[rows] - (share.start or 0), self.phase[rows], self.site[rows])
 
     def per_image(self, images: int) -> list[int]:
         """Number of particles of each image."""
@@ -72,13 +86,18 @@ def scatter(
     return Particles(index // phases, index % phases, lattice.unravel(torch.cat(flat)))
 
 
-def diffuse(start: Particles, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator) -> Particles:
+def diffuse(
+    start: Particles, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator, share: slice = ALL
+) -> Particles:
     """Exact forward draw at any dose (B,): a Skellam displacement along every axis, wrapped or folded.
 
     O(particles), no table (method.md, section 2).
+
+    Args:
+        share: of the images, whose particles are returned; as in `forward`.
     """
     mean = dose.to(torch.float64)[start.image][:, None, None].expand(-1, lattice.ndim, 2).contiguous()
-    hops = torch.poisson(mean, generator=generator)
+    hops, start = torch.poisson(mean, generator=generator)[start.rows(share)], start.of(share)
     step = (hops[..., 0] - hops[..., 1]).to(torch.int64)
     return replace(start, site=lattice.fold(start.site + step))
 
@@ -107,35 +126,42 @@ def undo_counts(now: Particles, start: Particles, dose: torch.Tensor, lattice: L
 
 
 def forward(
-    start: Particles, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator
+    start: Particles, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator, share: slice = ALL
 ) -> tuple[Particles, torch.Tensor]:
     """Exact forward draw at any dose (B,) and its undo counts (P, 2d), on a whole lattice or in a hole.
 
     The parts of a hole walk one by one: a box as a lattice of its own, any other in the eigenbasis of its graph
     Laplacian (method.md, section 8), whose cost grows with the square of its sites.
+
+    Args:
+        share: of the images, whose particles are returned, numbered from its first image on. Random numbers are drawn
+            for all images, so that each walks in the same way whatever else is asked for; the work that follows is done
+            for the share alone.
     """
     if not isinstance(lattice, Hole):
-        now = diffuse(start, dose, lattice, generator)
-        return now, undo_counts(now, start, dose, lattice)
+        now = diffuse(start, dose, lattice, generator, share)
+        return now, undo_counts(now, start.of(share), dose[share], lattice)
     if len(lattice.pieces) > 1:
         part = torch.from_numpy(lattice.parts).to(start.site.device).flatten()[lattice.ravel(start.site)]
-        site, undo = start.site.clone(), start.site.new_zeros(len(start), lattice.directions, dtype=torch.float64)
+        mine, wanted = part[start.rows(share)], start.of(share)
+        site, undo = wanted.site.clone(), wanted.site.new_zeros(len(wanted), lattice.directions, dtype=torch.float64)
         for number, piece in enumerate(lattice.pieces, 1):
             members = (part == number).nonzero()[:, 0]
             own = Particles(*(getattr(start, f.name)[members] for f in fields(start)))
-            walked, undo[members] = forward(own, dose, piece, generator)
-            site[members] = walked.site
-        return replace(start, site=site), undo
+            walked, undo[mine == number] = forward(own, dose, piece, generator, share)
+            site[mine == number] = walked.site
+        return replace(wanted, site=site), undo
     if lattice.box is not None:
         low, sides = lattice.box
         corner = torch.tensor(low, device=start.site.device)
         inner = replace(start, site=start.site - corner)
-        now, undo = forward(inner, dose, Lattice(sides), generator)
+        now, undo = forward(inner, dose, Lattice(sides), generator, share)
         return replace(now, site=now.site + corner), undo
+    u = torch.rand(len(start), 1, generator=generator, device=start.site.device, dtype=torch.float64)
+    u, start, dose = u[start.rows(share)], start.of(share), dose[share]
     row = hole_kernel(start, dose, lattice)
     ladder = row.cumsum(1)
-    u = torch.rand(len(row), 1, generator=generator, device=row.device, dtype=row.dtype) * ladder[:, -1:]
-    at = torch.searchsorted(ladder, u, right=True).clamp_max(row.shape[1] - 1)  # (P, 1)
+    at = torch.searchsorted(ladder, u * ladder[:, -1:], right=True).clamp_max(row.shape[1] - 1)  # (P, 1)
     inside = lattice.walkable(row.device).flatten().nonzero()[:, 0]  # (n,)
     now = replace(start, site=lattice.unravel(inside[at[:, 0]]))
     here = row.gather(1, at).clamp_min(1e-300)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from dsdcli.network.model import NOTHING, Given, UndoNet, where_walkable
 from dsdcli.process.image import one_hot, place
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import forward
+from dsdcli.process.walk import ALL, forward
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Walked:
         ratio: sum of h / s over the particles of a site, float32 (B, C, 2d, *L).
         floor: (B,) what the best prediction leaves of the divergence, float64.
         particles: (B,) number of walking particles.
+        batch: of every image of the batch, of which these may be a share, the number of walking particles.
         known: voxels of the clean image that the network is told, bool (B, *L).
     """
 
@@ -57,6 +58,7 @@ class Walked:
     ratio: torch.Tensor
     floor: torch.Tensor
     particles: torch.Tensor
+    batch: torch.Tensor
     known: torch.Tensor
 
     @classmethod
@@ -68,6 +70,7 @@ class Walked:
         lattice: Lattice,
         generator: torch.Generator,
         known: torch.Tensor | None = None,
+        share: slice = ALL,
     ) -> "Walked":
         """Let the particles of the images walk on the lattice, or in the hole that it is; all others are frozen.
 
@@ -75,18 +78,22 @@ class Walked:
             images: phase indices (B, *L).
             generator: draws the walk, on the device of the images.
             known: voxels that the network is told, bool (B, *L).
+            share: of the images, that is returned; each walks in the same way as if all were.
         """
+        known = torch.zeros_like(images, dtype=torch.bool) if known is None else known
         walkable = lattice.walkable(images.device)
         clean = one_hot(images, carried)  # (B, C, *L)
         start = place(clean & walkable)
-        now, undo = forward(start, dose, lattice, generator)
+        batch = torch.bincount(start.image, minlength=len(images))
+        now, undo = forward(start, dose, lattice, generator, share)
+        images, clean, dose, known = images[share], clean[share], dose[share], known[share]
         counts = now.occupancy(lattice, len(images), len(carried))
         ratio = undo / dose[now.image, None]  # (P, 2d), h / s
         # Summed over the particles of a site, so that the loss is dense: no gather in the backward pass.
         where = (now.image * len(carried) + now.phase) * lattice.sites + lattice.ravel(now.site)
         summed = torch.zeros(counts.numel(), lattice.directions, device=images.device)
         summed.index_add_(0, where, ratio.float())
-        summed = summed.view(*counts.shape[:2], lattice.sites, -1).movedim(-1, 2)
+        summed = summed.view(*counts.shape[:2], lattice.sites, lattice.directions).movedim(-1, 2)
         floor = torch.zeros(len(images), dtype=torch.float64, device=images.device)
         floor.index_add_(0, now.image, (torch.xlogy(ratio, ratio) - ratio).sum(1))
         return cls(
@@ -97,8 +104,9 @@ class Walked:
             counts.unsqueeze(2) * lattice.open_bonds(images.device),
             summed.reshape(*counts.shape[:2], lattice.directions, *lattice.shape),
             floor * dose,
-            torch.bincount(now.image, minlength=len(images)),
-            torch.zeros_like(images, dtype=torch.bool) if known is None else known,
+            batch[share],
+            batch,
+            known,
         )
 
     @classmethod
@@ -116,10 +124,11 @@ class Walked:
 def losses(model: UndoNet, walked: Walked) -> Losses:
     """Judge the network on images that have walked: the mean over images, each with the square root of its walking
     particles as weight. By their number alone holes would hardly count; with equal weights they would add most noise.
+    Of a share of a batch: what it adds to the mean over all images of that.
     """
     undo, entropy = image_losses(model, walked)
-    root = walked.particles.clamp_min(1).float().sqrt()  # (B,)
-    weight = 1 / (root * root.sum())
+    root, batch = (number.clamp_min(1).float().sqrt() for number in (walked.particles, walked.batch))
+    weight = 1 / (root * batch.sum())  # (B,)
     clean = entropy / torch.sqrt(1 + walked.dose.float())
     return Losses((weight * undo).sum(), (weight * clean).sum())
 

@@ -177,6 +177,7 @@ class Run:
 
     def restore(self, trainer: Trainer) -> int:
         """Bring a new trainer, and the log, to where the last checkpoint was made; to the beginning if there is none.
+        Of several ranks the first one sees to the log.
 
         Returns:
             lines of the log that could not be read, which are dropped.
@@ -189,7 +190,7 @@ class Run:
             trainer.restore(self.folder)
             if not (self.folder / BEST).is_file():
                 trainer.best = math.inf  # so that the next validation makes one
-        return trim(self.folder / LOG, trainer.step)
+        return trim(self.folder / LOG, trainer.step) if trainer.ranks.first else 0
 
     def checkpoint(self, trainer: Trainer, best: bool) -> None:
         """Save the averaged weights as ``last``, and as ``best`` too if told so, and the full state.

@@ -17,23 +17,23 @@ import torch
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.checkpoint import load_tensors, save_tensors
-from dsdcli.network.config import Architecture, ModelConfig
+from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.walk import ALL
+from dsdcli.ranks import Ranks
 from dsdcli.training.holes import Holes
 from dsdcli.training.known import random_known
 from dsdcli.training.loss import Losses, Walked, losses
-from dsdcli.training.recipes import TrainSettings
+from dsdcli.training.recipes import WIDE, TrainSettings, wider_crops
 
 STATE = "state.safetensors"
 VALIDATION_CROPS = 256
 VALIDATION_SITES = 2**21  # of all of them at most, but for 32 crops
 VALIDATION_BLOCK = 2**17  # sites that walk together, whatever the batch, so that runs can be compared
 FINAL_LR = 0.02  # of the peak
-DEEP, FINE = 23, 57  # numbers kept for the way back, of a feature: of a block of the first level, at full resolution
-WIDE = (2, 4)  # times as wide; the widest without holes, which would be lost in them
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,28 @@ class Report:
     best: bool = False
 
 
-def step_bytes(architecture: Architecture, settings: TrainSettings) -> int:
-    """Memory that a training step takes, beside the weights: what the network keeps of every site for the way back.
-
-    As measured for the presets in 2D and 3D, within 15 %.
-    """
-    features = architecture.blocks * architecture.channels[0] / architecture.patch ** len(settings.size)
-    return int(settings.batch * math.prod(settings.size) * 4 * (DEEP * features + FINE * architecture.fine))
-
-
 class Trainer:
     """Trains one model on one dataset; everything needed to go on identically is in `save` / `restore`.
 
     A recipe of another kind is a subclass: with another ``network``, `doses` or `losses`.
+
+    Args:
+        ranks: each has its own trainer, all do the same steps together. Every one draws all random numbers of a batch
+            and lets its share of the images walk and pass through the network; their losses and gradients are added up.
+            So a batch, and the numbers it leads to, do not depend on how many ranks there are.
     """
 
     network: ClassVar[type[UndoNet]] = UndoNet
 
-    def __init__(self, config: ModelConfig, settings: TrainSettings, dataset: Dataset, device: torch.device) -> None:
-        self.settings, self.dataset, self.device = settings, dataset, device
+    def __init__(
+        self,
+        config: ModelConfig,
+        settings: TrainSettings,
+        dataset: Dataset,
+        device: torch.device,
+        ranks: Ranks = Ranks(),  # noqa: B008  # frozen
+    ) -> None:
+        self.settings, self.dataset, self.device, self.ranks = settings, dataset, device, ranks
         self.lattice = Lattice(settings.size, settings.boundary)
         torch.manual_seed(settings.seed)
         self.model = self.network(config).to(device)
@@ -89,15 +92,9 @@ class Trainer:
     def _wide(self) -> list[tuple[int, Holes]]:
         """How many wider crops make up a batch, and where they walk, for every width that the images can hold."""
         s, found = self.settings, []
-        for factor in WIDE:
-            number, shape = s.batch // factor ** len(s.size), tuple(factor * side for side in s.size)
-            if 2 * s.batch >= factor ** len(s.size):
-                number = max(1, number)
-            try:
-                self.dataset.crops("train", number, shape, np.random.default_rng(0))
-            except DataError:
-                continue
-            if number:
+        for number, factor in wider_crops(s):
+            shape = tuple(factor * side for side in s.size)
+            if self.dataset.holds("train", shape):
                 share = s.holes if factor == WIDE[0] else 0.0
                 found.append((number, Holes(Lattice(shape, s.boundary), share, s.seed)))
         return found
@@ -130,7 +127,7 @@ class Trainer:
             loss = self.train_step(lr)
             self.step += 1
             self.recent.append(loss)
-            self.seconds += time.monotonic() - began
+            self.seconds = self.ranks.of_first(self.seconds + time.monotonic() - began)  # decides on the learning rate
             validation, best = None, False
             if self.step % self.settings.validate_every == 0 or self.finished():
                 validation = self.validate()
@@ -162,11 +159,14 @@ class Trainer:
             FloatingPointError: the loss is not finite; the weights are then still those of the last step.
         """
         loss = self.batch_loss()
-        value = loss.item()
+        value = self.ranks.sum(loss.item())
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss became {value} at step {self.step}")
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if loss.requires_grad:
+            loss.backward()
+        if self.ranks.count > 1:
+            self.ranks.add([_gradient(weight) for weight in self.model.parameters()])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -178,7 +178,7 @@ class Trainer:
         return value
 
     def batch_loss(self) -> torch.Tensor:
-        """Loss of the model on new crops, of the usual size or wider, after their walk."""
+        """Loss of the model on new crops, of the usual size or wider, after their walk: what this rank adds to it."""
         s = self.settings
         number, domains = s.batch, self.domains
         if self.wide and self.rng.random() < s.large:
@@ -186,18 +186,27 @@ class Trainer:
         crops = self.dataset.crops("train", number, domains.lattice.shape, self.rng, augment=True)
         walked = self.walk(crops, domains, self.rng, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            return self.losses(self.model, walked).total
+            return self.share_loss(self.model, walked)
+
+    def share_loss(self, model: UndoNet, walked: Walked) -> torch.Tensor:
+        """What the images of this rank add to the loss of a batch: nothing where there are fewer images than ranks."""
+        return self.losses(model, walked).total if len(walked.images) else torch.zeros((), device=self.device)
 
     def walk(self, crops: np.ndarray, domains: Holes, rng: np.random.Generator, generator: torch.Generator) -> Walked:
-        """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing."""
-        config = self.model.config
+        """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing.
+
+        All random numbers are drawn, and this rank's share of the images is returned.
+        """
+        config, mine = self.model.config, self.ranks.share(len(crops))
         parts, done = [], 0
         for number, domain in domains.draw(len(crops), rng):
             images = torch.from_numpy(crops[done : done + number]).to(self.device)
             high = max(min(config.dose_max, domain.mixing_dose()), 2 * config.dose_min)
             dose = self.doses(number, config.dose_min, high, generator)
             known = None if isinstance(domain, Hole) else self.known(number, domain, rng)
-            parts.append(Walked.draw(images, config.carried, dose, domain, generator, known))
+            low, end = (min(max(at - done, 0), number) for at in (mine.start, mine.stop))
+            share = slice(low, end) if self.ranks.count > 1 else ALL
+            parts.append(Walked.draw(images, config.carried, dose, domain, generator, known, share))
             done += number
         return Walked.join(parts)
 
@@ -227,8 +236,8 @@ class Trainer:
         total, block = 0.0, max(1, VALIDATION_BLOCK // self.lattice.sites)
         for i in range(0, number, block):
             walked = self.walk(crops[i : i + block], self.domains, rng, generator)
-            total += self.losses(self.average, walked).total.item() * len(walked.images)
-        return total / number
+            total += self.share_loss(self.average, walked).item() * len(walked.batch)
+        return self.ranks.sum(total) / number
 
     def save(self, folder: Path) -> None:
         """Write the full state for `restore`, in one atomic file."""
@@ -273,3 +282,10 @@ class Trainer:
             self.recent.extend(map(float, progress["recent"]))
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{folder / STATE} is damaged or does not fit this run; start a new run") from error
+
+
+def _gradient(weight: torch.Tensor) -> torch.Tensor:
+    """Of the loss; zero, and then remembered as that, on a rank without images."""
+    if weight.grad is None:
+        weight.grad = torch.zeros_like(weight)
+    return weight.grad

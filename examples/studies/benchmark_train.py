@@ -3,9 +3,13 @@
 python examples/studies/benchmark_train.py rocks.dsd.h5                 (tiny, 16 crops of 64x64, half of them in holes)
 python examples/studies/benchmark_train.py rocks.dsd.h5 --compare       (whole steps, in several set-ups)
 python examples/studies/benchmark_train.py rocks.dsd.h5 --memory 20000  (so many tiny steps: does the memory grow?)
+python examples/studies/benchmark_train.py rocks.dsd.h5 --ranks 2       (two processes of one thread, one of two)
 """
 
 import resource
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,12 +23,14 @@ from dsdcli.cli.parse import parse_size
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
 from dsdcli.network.config import Architecture
+from dsdcli.ranks import connected, own_device, ranks_here
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
 from dsdcli.training.trainer import Trainer
 
 WARM_UP = 2
 ROUNDS = 7
+STARTS = 3  # of the processes of each kind
 LR = 1e-4
 SMALLEST = Architecture((8,), blocks=1, fine=4)
 
@@ -107,6 +113,36 @@ def compare(make: Callable[..., Trainer]) -> None:
     print_ratios(side_by_side(work, ROUNDS))
 
 
+def compare_ranks(ranks: int, words: list[str]) -> None:
+    """Time whole steps of so many processes of one thread, and of one process of as many threads, in turns."""
+    setups = {f"1 x {ranks} threads": (1, ranks), f"{ranks} x 1 thread": (ranks, 1)}
+    seconds: dict[str, list[float]] = {name: [] for name in setups}
+    for _ in range(STARTS):
+        for name, (processes, threads) in setups.items():
+            launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+            done = subprocess.run(
+                [*launch, __file__, *words, "--as-rank", "--threads", str(threads)],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            seconds[name].append(float(done.stdout.split()[-1]))
+    print(f"one step, without holes, median of {STARTS} starts")
+    print_ratios({name: statistics.median(taken) for name, taken in seconds.items()})
+
+
+def time_steps(trainer: Trainer, steps: int) -> float:
+    """Median seconds of a whole step of all ranks."""
+    for _ in range(WARM_UP):
+        trainer.train_step(LR)
+    watch, taken = Stopwatch(), []
+    for _ in range(steps):
+        before = watch.seconds
+        watch.time(trainer.train_step)(LR)
+        taken.append(watch.seconds - before)
+    return statistics.median(taken)
+
+
 def watch_memory(trainer: Trainer) -> None:
     """Train to the end, and print the memory of the process (resident, Linux) on the way."""
     steps = trainer.settings.steps
@@ -128,7 +164,14 @@ def main() -> None:
         "--memory", type=int, metavar="N", help="watch the memory over N steps of 2 crops of 8x8 instead"
     )
     parser.add_argument("--compare", action="store_true", help="time steps in several set-ups instead")
+    parser.add_argument("--ranks", type=int, metavar="N", help="time N processes of one thread and one of N")
+    parser.add_argument("--as-rank", action="store_true", help="be one of these processes")
     chosen = parser.parse_args()
+    if chosen.ranks:
+        size = "x".join(map(str, chosen.size))
+        words = ["--preset", chosen.preset, "--size", size, "--batch", str(chosen.batch), "--steps", str(chosen.steps)]
+        compare_ranks(chosen.ranks, [str(chosen.dataset), *words, "--device", "cpu"])
+        return
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     device = pick_device(chosen.device)
@@ -138,13 +181,22 @@ def main() -> None:
     )  # fmt: skip
     if chosen.memory:
         settings = replace(settings, size=(8, 8), batch=2, steps=chosen.memory, validate_every=chosen.memory)
+    if chosen.as_rank:  # steps with free-form holes would first take the time that their eigenbases need
+        settings = replace(settings, holes=0.0)
     dataset = Dataset.open(chosen.dataset)
     config = make_config(dataset, settings)
 
     def make(**changes: str) -> Trainer:
         return Trainer(config, replace(settings, **changes), dataset, device)
 
-    if chosen.memory:
+    if chosen.as_rank:
+        ranks = ranks_here()
+        device = own_device(device, ranks)
+        with connected(ranks, device):
+            seconds = time_steps(Trainer(config, settings, dataset, device, ranks), chosen.steps)
+        if ranks.first:
+            print(seconds)
+    elif chosen.memory:
         config = replace(config, architecture=SMALLEST)
         watch_memory(make())
     elif chosen.compare:

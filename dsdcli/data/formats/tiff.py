@@ -76,7 +76,7 @@ def slabs(path: Path, inner: str | None) -> Slabs:
     with _complaints() as complaints, tifffile.TiffFile(path) as tif:
         series = tif.series[0]
         yield {"shape": series.shape, "dtype": series.dtype.str}
-        for page in filter(None, series.pages):
+        for page in (page for page in series.pages if page is not None):
             more_time(page.nbytes)
             yield page.asarray()
             if complaints:
