@@ -38,8 +38,11 @@ class Entry:
 class Journal:
     """The samples ``indices`` of a job as far as they are made; a context manager."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, looks: bool = False) -> None:
         """Open a file that `create` made, to read it and to go on with it.
+
+        Args:
+            looks: change nothing; others may be at work on it.
 
         Raises:
             DataError: it is no such file.
@@ -53,9 +56,10 @@ class Journal:
             self.job: dict[str, Any] = about["job"]
             self.indices, self.shape = range(*about["indices"]), tuple(about["shape"])
             self._places = np.full(len(self.indices), -1, np.int64)
-            self._file = path.open("r+b")
+            self._file = path.open("rb" if looks else "r+b")
             self._end = self._scan()
-            self._file.truncate(self._end)
+            if not looks:
+                self._file.truncate(self._end)
         except OSError as error:
             raise DsdError(f"cannot open {path}: {error.strerror or error}") from error
         except (ValueError, TypeError, KeyError) as error:
