@@ -1,8 +1,10 @@
 """Drawing the samples of a job on a dask cluster: a client hands out batches and takes what comes back."""
 
+import copy
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,6 +81,8 @@ def draw_on_cluster(
                 samples = future.result()
             except KilledWorker as error:
                 raise DsdError("workers of the cluster died over the same batch; give a smaller `batch`") from error
+            except (OSError, CancelledError) as error:
+                raise DsdError(f"lost the dask scheduler at {cluster.address} ({error})") from error
             future.release()  # or the workers would keep all that they made
             for members in itertools.islice(batches, 1):
                 running.add(submit(members))
@@ -115,8 +119,6 @@ def _moved(job: Job, device: torch.device) -> Job:
 
 
 def _model_on(model: LoadedModel, device: torch.device) -> LoadedModel:
-    import copy
-
     return LoadedModel(model.path, copy.deepcopy(model.network).to(device))
 
 

@@ -11,6 +11,7 @@ from PIL import Image as Pictures
 
 from dsdcli.data.journal import Entry, Journal
 from dsdcli.data.phases import label_dtype
+from dsdcli.data.samples import read_samples
 from dsdcli.data.scan import AXES
 from dsdcli.data.voxel import sides
 from dsdcli.data.writers.sink import appends
@@ -194,6 +195,8 @@ class Stream:
             return write_all(out, lambda file, extra: None, self.picture, self.audit)
         if resume and (done := complete(out, identity(self.about()))):
             self.note(f"{out} is complete already")
+            if self.often is not None:
+                self._recount(out)
             return done
         self._check_room(out)
         if not resume and len(self) <= self.job.batch and not self.cluster and not unfinished(out).exists():
@@ -223,6 +226,12 @@ class Stream:
             sample = Sample(*of, about["evaluations"], about["seconds"])
             self._take(sample)
             yield sample
+
+    def _recount(self, out: Path) -> None:
+        """Count what is in a file that is complete."""
+        stack = read_samples(out, self.job.loaded.phases).stack
+        self._taken = len(stack)
+        self.often = np.stack([(stack == phase).sum(0, dtype=np.int32) for phase in range(len(self.job.loaded.phases))])
 
     def _check_room(self, out: Path) -> None:
         """See that there is room for the samples before they are made."""

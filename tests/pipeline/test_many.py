@@ -75,7 +75,8 @@ def test_a_job_that_was_cut_by_a_full_disk_goes_on(dsd, folder, cut):
 
 def test_frequencies_count_the_samples_that_were_there(dsd, folder, cut):
     cut("s.h5", "--seed", 3)
-    assert dsd(*WORDS, "-o", "s.h5", "--resume", "--frequencies", "one.tif")[0] == 0
+    for _ in ("to go on", "when all is complete"):
+        assert dsd(*WORDS, "-o", "s.h5", "--resume", "--frequencies", "one.tif")[0] == 0
     assert dsd(*WORDS, "-o", "t.h5", "--seed", 3, "--frequencies", "two.tif")[0] == 0
     one, two = ((folder / name).read_bytes().replace(b"s.h5", b"t.h5") for name in ("one.tif", "two.tif"))
     assert one == two
@@ -111,7 +112,7 @@ def test_what_is_complete_is_not_made_again(dsd, folder):
     assert (folder / "s.json").read_bytes() == made
     code, _, err = dsd(*WORDS, "-o", "s.h5", "--resume", "--seed", 4)
     assert code == 2
-    assert "s.h5 is of another job, by its seed (3, not 4)" in err
+    assert "s.h5 is complete, of another job, by its seed (3, not 4)" in err
 
 
 def test_one_at_a_time_works_on_a_job(dsd, folder, cut):
