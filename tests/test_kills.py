@@ -211,10 +211,10 @@ def same_samples(folder, wanted, name):
     assert records[0] == records[1]
 
 
-@pytest.mark.parametrize("name", ["s.zarr", "s.tif"])
-def test_a_long_job_goes_on_from_any_kill(dsd, here, kills, model, monkeypatch, name):
+def test_a_long_job_goes_on_from_any_kill(dsd, here, kills, model, monkeypatch):
     """With what it had: complete, nothing twice, and all bytes as if it had never been killed."""
-    words = ("generate", "--model", model, "-n", 7, "--steps", 1, "--batch", 2, "--device", "cpu", "-o", name)
+    name = "s.npy"
+    words = ("generate", "--model", model, "-n", 5, "--steps", 1, "--batch", 2, "--device", "cpu", "-o", name)
     found = kills(lambda: dsd(*words, "--seed", 5))
     kept = Path(f"{name}.unfinished")
     sizes, seen = {}, set()
@@ -222,9 +222,9 @@ def test_a_long_job_goes_on_from_any_kill(dsd, here, kills, model, monkeypatch, 
         settle(folder)
         assert (folder / name).exists() == (folder / "s.json").exists()
         sizes.setdefault((folder / kept).stat().st_size if (folder / kept).exists() else -1, folder)
-    assert len(sizes) >= 5, "before, and after each of four batches"
+    assert len(sizes) >= 4, "before, and after each of three batches"
     longest = max(sizes)
-    for cut in (1, 40, longest // 2):  # a kill within a write
+    for cut in (1, 400):  # a kill within a write
         torn = shutil.copytree(sizes[longest], here.parent / f"torn{cut}")
         os.truncate(torn / kept, longest - cut)
         sizes[longest - cut] = torn
