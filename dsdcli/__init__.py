@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dsdcli.errors import DsdError
     from dsdcli.pipeline.describe import describe
     from dsdcli.pipeline.evaluate import evaluate
+    from dsdcli.pipeline.gather import gather
     from dsdcli.pipeline.ingest import ingest
     from dsdcli.pipeline.load import Model, load
     from dsdcli.pipeline.output import Samples, read_samples
@@ -27,6 +28,7 @@ __all__ = [
     "Samples",
     "describe",
     "evaluate",
+    "gather",
     "ingest",
     "load",
     "read_samples",
@@ -41,6 +43,7 @@ _ROOMS = {
     "Samples": "pipeline.output",
     "describe": "pipeline.describe",
     "evaluate": "pipeline.evaluate",
+    "gather": "pipeline.gather",
     "ingest": "pipeline.ingest",
     "load": "pipeline.load",
     "read_samples": "pipeline.output",

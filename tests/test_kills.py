@@ -197,3 +197,42 @@ def test_nothing_is_moved_over_a_file_that_came_after_a_kill(dsd, here, kills, r
     assert (cut / "s.npy").read_bytes() == b"mine"
     (cut / "s.npy").unlink()
     assert len(read_samples(cut / "s.npy") if settle(cut) is None else ()) == 1
+
+
+def same_samples(folder, wanted, name):
+    """The files of a job are those wanted; of the record but the entries that tell of the run."""
+    made, whole = files(folder), files(wanted)
+    assert made.keys() == whole.keys()
+    record = Path(name).with_suffix(".json")
+    assert all(made[path] == whole[path] for path in whole if path != record)
+    records = [
+        {**json.loads(found[record]), **dict.fromkeys(("command", "created", "seconds"))} for found in (made, whole)
+    ]
+    assert records[0] == records[1]
+
+
+def test_a_long_job_goes_on_from_any_kill(dsd, here, kills, model, monkeypatch):
+    """With what it had: complete, nothing twice, and all bytes as if it had never been killed."""
+    name = "s.npy"
+    words = ("generate", "--model", model, "-n", 5, "--steps", 1, "--batch", 2, "--device", "cpu", "-o", name)
+    found = kills(lambda: dsd(*words, "--seed", 5))
+    kept = Path(f"{name}.unfinished")
+    sizes, seen = {}, set()
+    for folder in found:
+        settle(folder)
+        assert (folder / name).exists() == (folder / "s.json").exists()
+        sizes.setdefault((folder / kept).stat().st_size if (folder / kept).exists() else -1, folder)
+    assert len(sizes) >= 4, "before, and after each of three batches"
+    longest = max(sizes)
+    for cut in (1, 400):  # a kill within a write
+        torn = shutil.copytree(sizes[longest], here.parent / f"torn{cut}")
+        os.truncate(torn / kept, longest - cut)
+        sizes[longest - cut] = torn
+    for folder in sizes.values():
+        monkeypatch.chdir(folder)
+        new = not kept.exists() and not Path(name).exists()
+        code, _, err = dsd(*words, "--resume", *(("--seed", 5) if new else ()))
+        assert code == 0, err
+        seen.add("going on" in err)
+        same_samples(folder, here, name)
+    assert seen == {True, False}

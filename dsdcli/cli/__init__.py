@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dsdcli import __version__
-from dsdcli.cli import console, doctor, evaluate, generate, info, ingest, inpaint, rev, train, view
+from dsdcli.cli import console, doctor, evaluate, gather, generate, info, ingest, inpaint, rev, train, view
 from dsdcli.cli.parse import check_words
 from dsdcli.errors import DsdError, ToldElsewhere
 
@@ -49,6 +49,7 @@ def _options(
 app.command("ingest")(ingest.ingest)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
+app.command("gather")(gather.gather)
 app.command("inpaint")(inpaint.inpaint)
 app.command("evaluate")(evaluate.evaluate)
 app.command("rev")(rev.rev)

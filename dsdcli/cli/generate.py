@@ -1,5 +1,6 @@
 """`dsd generate`: images with exactly the wanted voxels of every phase."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,15 @@ from dsdcli.cli.parse import (
     parse_extend,
     parse_files,
     parse_pairs,
+    parse_part,
     parse_phase,
     parse_profiles,
     parse_size,
     parse_slice,
 )
 from dsdcli.data.voxel import sides
+from dsdcli.errors import UsageError
+from dsdcli.pipeline.parts import choose_part
 
 
 def generate(
@@ -47,14 +51,18 @@ def generate(
     batch: Annotated[str, typer.Option(metavar="N", help="Samples computed at a time; changes memory and speed, not the samples. auto: as many as suit the free memory.")] = "auto",
     seed: Seed = None,
     device: Device = "auto",
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output: .tif, .h5, .npy, or .png for a sheet alone. Default: samples.tif here, or the next free samples-2.tif ...", show_default=False)] = None,
+    part: Annotated[str | None, typer.Option(metavar="I/N", help="Make only part I of N, into a file of its own such as samples-0003-of-0010.h5, for dsd gather; needs --seed. Default: all, but in an array of SLURM or SGE the part of this task.", show_default=False)] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Compute on this dask cluster.", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the job that was killed at --out, or begin it.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output: .tif, .h5, .zarr, .npy, or .png for a sheet alone. Default: samples.tif here, or the next free samples-2.tif ...; of a part samples.h5.", show_default=False)] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Generate images with exactly the requested voxels of each phase.
 
     Writes the samples, a PNG sheet and an audit record (JSON) next to each other, and prints the path of the samples.
-    Without a request the phases take their volume fractions in the training images.
+    Without a request the phases take their volume fractions in the training images. A job of several batches keeps what
+    it has made in FILE.unfinished until all is there; killed, it goes on by the same command with --resume.
     """
     set_quiet(quiet)
     fractions = parse_pairs("--fraction", fraction or [], float)
@@ -66,16 +74,25 @@ def generate(
 
     from dsdcli.pipeline.load import load
     from dsdcli.pipeline.output import check_maps, output, save_maps
+    from dsdcli.pipeline.unfinished import begun_seed
 
     reads: list[Path | str] = [path for path in (like, known) if path]
     reads += [*fields.values(), *(file for _, file in slices), *(file for _, _, file in cores)]
     reads += [values for _, values in profiles.values() if isinstance(values, str)]
+    which, out, told = choose_part(parse_part(part) if part else None, out, seed, os.environ)
+    if told:
+        say(f"note: {told}")
+    if resume and out is None:
+        raise UsageError("`resume=True` goes on with the job at `out`: give that")
     out = until_the_end(output(out, "samples.tif", reads))
+    if resume and seed is None:
+        seed = begun_seed(out)
     maps = check_maps(frequencies, reads) if frequencies else None
     named = parse_files("--planes", planes or [])
-    models = {name: load(name, device, say) for name in dict.fromkeys(named.values())}
+    here = "cpu" if scheduler else device
+    models = {name: load(name, here, say) for name in dict.fromkeys(named.values())}
     across = {axis: models[name] for axis, name in named.items()}
-    loaded = load(model, device, say) if model or len(across) < 3 else next(iter(across.values()))
+    loaded = load(model, here, say) if model or len(across) < 3 else next(iter(across.values()))
     samples = loaded.stream(
         number,
         porosity=porosity,
@@ -99,17 +116,20 @@ def generate(
         eta=eta,
         batch=at_a_time,
         seed=seed,
+        part=which,
+        scheduler=scheduler,
+        device=device,
         note=say,
     )
     if maps:
         samples.count()
     with progress("generating") as samples.progress:
-        written = samples.save(out)
+        written = samples.save(out, resume)
     if maps:
         save_maps(maps, samples.frequencies, loaded.phases, written.path)
-    audit = written.audit
+    audit = written.about
     say(
-        f"{number} samples of {sides(audit['size'])}, exact counts, seed {audit['seed']}, "
+        f"{len(samples)} samples of {sides(audit['size'])}, exact counts, seed {audit['seed']}, "
         f"{audit['evaluations_per_sample']} evaluations each, {audit['seconds']:.1f} s"
     )
     emit_written(written, as_json)

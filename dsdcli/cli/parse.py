@@ -161,6 +161,19 @@ def parse_disk(text: str) -> list[float]:
         raise UsageError(f"cannot read --disk '{text}'; write Y,X,RADIUS in voxels, like 30,40,12") from None
 
 
+def parse_part(text: str) -> tuple[int, int]:
+    """``3/10`` -> (3, 10).
+
+    Raises:
+        UsageError: anything else.
+    """
+    number, _, of = text.partition("/")
+    found = parse_whole(number), parse_whole(of)
+    if found[0] is None or found[1] is None:
+        raise UsageError(f"cannot read --part '{text}'; write NUMBER/PARTS, like 3/10")
+    return found[0], found[1]
+
+
 def parse_profiles(texts: list[str]) -> dict[str, tuple[str, list[float] | str]]:
     """``pore=z:0.15..0.25``, ``pore=z:0.1,0.2,0.3`` or ``pore=z:profile.csv`` -> {name: (axis, values or file)}.
 

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -181,6 +181,15 @@ class Dataset:
                 crop = crop[tuple(slice(None, None, sign) for sign in signs[i])].transpose(orders[order_of[i]])
             out[i] = crop
         return out
+
+    def each_crop(
+        self, split: str, n: int, size: Sequence[int], rng: np.random.Generator, rows: range
+    ) -> Iterator[np.ndarray]:
+        """Of the ``n`` that `crops` would draw, those of ``rows``, one by one: phase indices uint8 (*size)."""
+        places = self._places(split, tuple(size))
+        if not places.exist:
+            raise DataError(self._no_room(split, tuple(size), places.views))
+        yield from map(places.crop, places.draw(n, rng)[rows.start : rows.stop].tolist())
 
     def holds(self, split: str, size: Sequence[int]) -> bool:
         """Whether there is any crop of this size."""

@@ -27,10 +27,9 @@ def audit_record(
     phases: Sequence[Phase],
     voxel_size: float | None,
     voxel_unit: str | None,
-    samples: list[dict[str, Any]],
     **more: Any,
 ) -> dict[str, Any]:
-    """The record of a job whose samples, each with its own entry, have not been written yet."""
+    """The record of a job whose samples have not been written yet; their entries come last, as ``samples``."""
     return {
         "format": AUDIT,
         **provenance(),
@@ -49,7 +48,6 @@ def audit_record(
         "device": str(model.device),
         "seconds": round(seconds, 3),
         **more,
-        "samples": samples,
     }
 
 

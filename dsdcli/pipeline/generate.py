@@ -7,12 +7,14 @@ from typing import Any
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.scan import read_scan
 from dsdcli.errors import UsageError
+from dsdcli.pipeline.cluster import Cluster
 from dsdcli.pipeline.fields import Map, Profile
 from dsdcli.pipeline.job import Job, choose_sampler, merge_porosity
 from dsdcli.pipeline.known import Core, Source, known_size, read_known
 from dsdcli.pipeline.model import LoadedModel
 from dsdcli.pipeline.order import make_order
 from dsdcli.pipeline.output import Samples
+from dsdcli.pipeline.parts import part_indices
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.stream import Stream
 from dsdcli.sampling.sampler import Sampler
@@ -44,6 +46,9 @@ def stream(
     batch: int | None = None,
     seed: int | None = None,
     indices: range | None = None,
+    part: tuple[int, int] | None = None,
+    scheduler: str | None = None,
+    device: str = "auto",
     note: Note = silent,
     progress: Progress = unseen,
 ) -> Stream:
@@ -77,6 +82,9 @@ def stream(
         seed: by default a new one.
         indices: make only these samples of the job, one after another: ranges that cover ``range(n)`` make, with one
             seed, the samples of the whole job.
+        part: (3, 10) makes the third of ten such ranges, which are as equal as can be.
+        scheduler: address of a dask cluster that makes the samples when the stream is saved.
+        device: where its workers compute: cpu, cuda or auto.
         note, progress: are told what was assumed, and how far the work is.
 
     Raises:
@@ -92,22 +100,29 @@ def stream(
         raise UsageError("`unknown` is a label in an image; give it by `known`")
     scan = None if known is None else read_scan(known, config.phases, ndim, named, None, unknown)
     size = size or known_size(scan, extend or {})
-    job = Job.of(model, size, boundary, chosen, seed, batch, planes)
+    cluster = None if scheduler is None else Cluster.at(scheduler, device)
+    workers = (cluster.device, cluster.free) if cluster else None
+    job = Job.of(model, size, boundary, chosen, seed, batch, planes, workers)
     told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)
     for each in job.planes or (model,):
         if told and each.config.architecture.kind != "local":
             raise UsageError(f"{each.path.name} is of format 2, which cannot be told of known voxels; train a new one")
     for line in told.notes if told else ():
         note(f"note: {line}")
+    if part is not None:
+        if indices is not None:
+            raise UsageError("`part` and `indices` say the same thing; give one")
+        indices = part_indices(part, n)
     indices = range(n) if indices is None else indices
     if indices.step != 1 or indices.start < 0 or not len(indices):
         raise UsageError(f"`indices={indices}` must count one by one, from 0 on or later")
-    order = make_order(job, indices.stop, wanted, counts, like, told, profile, field, exact_in).part(indices.start)
+    whole = max(n, indices.stop)
+    order = make_order(job, whole, indices, wanted, counts, like, told, profile, field, exact_in)
     if job.planes:
         note(f"WARNING: {job.assumed()}")
     if not (wanted or counts or like or profile or field):
         note("no phase requested: taking the volume fractions of the training images (see `porosity`, `fractions`)")
-    return Stream(job, order, indices, progress)
+    return Stream(job, order, indices, whole, part, progress, note, cluster)
 
 
 def generate(model: LoadedModel, n: int = 16, **request: Any) -> Samples:

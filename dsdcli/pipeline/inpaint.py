@@ -168,7 +168,7 @@ def _fill(
         "windows": [list(window.hole.shape) for window in around],
     }
     of = scan.phases, scan.voxel_size, scan.voxel_unit
-    audit = audit_record(model, hole, sampler, seed, seconds, *of, samples, **about)
+    audit = audit_record(model, hole, sampler, seed, seconds, *of, **about, samples=samples)
     return Fillings(stack, *of, audit, scan.image, hole.mask, scan.unknown)
 
 

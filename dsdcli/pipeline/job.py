@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from dsdcli.data.phases import in_words
 from dsdcli.data.scan import AXES
@@ -50,9 +51,13 @@ class Job:
         seed: int | None,
         batch: int | None,
         planes: Mapping[str, LoadedModel] | None = None,
+        elsewhere: tuple[str, int] | None = None,
     ) -> "Job":
         """Check the request against the model; ``None`` takes what it was trained with, a new seed, and as many samples
         at a time as suit the memory that is free. Three sides for a 2D model make volumes, by sweeps over planes.
+
+        Args:
+            elsewhere: kind of device and free bytes of the workers of a cluster, where they do the work.
 
         Raises:
             UsageError: a size of another dimension than the model's, an unknown boundary, or models of planes that do
@@ -73,7 +78,9 @@ class Job:
             raise UsageError(f"{loaded.path.name} is a {config.ndim}D model; give `size={wanted}`")
         lattice = Lattice(tuple(size), config.boundary if boundary is None else as_boundary(boundary))
         if batch is None:
-            batch = fitting_batch(config, lattice, loaded.device, free_memory(loaded.device))
+            device = torch.device(elsewhere[0]) if elsewhere else loaded.device
+            free = elsewhere[1] if elsewhere else free_memory(device)
+            batch = fitting_batch(config, lattice, device, free)
         if batch < 1:
             raise UsageError(f"`batch={batch}`: it must be at least 1")
         across = _across(loaded, planes or {}) if isinstance(settings, PlaneSweeps) else ()

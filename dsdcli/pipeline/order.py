@@ -1,7 +1,9 @@
 """What is ordered of every sample: whole numbers of voxels, in all or cell by cell, and voxels that are known."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,6 @@ import numpy as np
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase, find_phase
-from dsdcli.data.voxel import sides
-from dsdcli.device import free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.fields import Map, Profile, by_phase, cells_of, read_map, read_profile, table_of
 from dsdcli.pipeline.job import Job
@@ -29,15 +29,26 @@ class Order:
         totals: voxels of every phase in every cell of each sample, int64 (n, R, K).
         cells: None where only the whole counts (R = 1).
         known: None where nothing is known.
+        like: digest of the dataset whose crops gave the counts; None where all samples have the same.
     """
 
     totals: np.ndarray
     cells: Cells | None = None
     known: Known | None = None
+    like: str | None = None
 
-    def part(self, first: int) -> "Order":
-        """Of the samples from ``first`` on."""
-        return Order(self.totals[first:], self.cells, self.known)
+    def part(self, first: int, stop: int | None = None) -> "Order":
+        """Of the samples from ``first`` on, before ``stop``."""
+        return replace(self, totals=self.totals[first:stop])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what is asked of every sample: equal for all parts of a job."""
+        cells, known = self.cells and self.cells.edges, self.known
+        found = hashlib.sha256(json.dumps([self.like, cells]).encode())
+        for array in ([] if self.like else [self.totals[0]]) + ([known.image, known.mask] if known else []):
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
 
     def check(self, image: np.ndarray) -> np.ndarray:
         """Voxels of each phase in an image (*L), and in its cells: int64 (R, K).
@@ -65,6 +76,7 @@ class Order:
 def make_order(
     job: Job,
     number: int,
+    indices: range,
     fractions: Mapping[str, float],
     counts: Mapping[str, int],
     like: Dataset | Path | str | None,
@@ -73,8 +85,8 @@ def make_order(
     fields: Mapping[str, Map] | None = None,
     exact_in: int | None = None,
 ) -> Order:
-    """The order of ``number`` samples; without a request the voxels that are not known take their volume fractions in
-    the training images.
+    """The order of the samples ``indices`` among ``number``; without a request the voxels that are not known take their
+    volume fractions in the training images.
 
     Raises:
         UsageError: a request that cannot be met.
@@ -82,7 +94,7 @@ def make_order(
     """
     if number < 1:
         raise UsageError(f"`n={number}`: at least 1 is needed")
-    job.check_memory(number)
+    job.check_memory(len(indices))
     config, lattice = job.model.config, job.lattice
     if like is not None and (fractions or counts or profiles or fields):
         raise UsageError(
@@ -93,24 +105,25 @@ def make_order(
         if name in maps:
             raise UsageError(f"'{name}' has a profile and a field; give one of them")
         maps[name] = read_map(source, lattice.shape)
-    cells = None
+    cells, crops_of = None, None
     if maps or exact_in is not None:
         if isinstance(job.settings, PlaneSweeps):
             raise UsageError("a 2D model makes volumes plane by plane, which keeps no counts of cells; take a 3D model")
         cells = cells_of(list(maps.values()), lattice.shape, exact_in, lattice.boundary)
     if like is not None:
-        totals = _totals_like(job, number, like, cells)
+        dataset = like if isinstance(like, Dataset) else Dataset.open(like)
+        totals, crops_of = _totals_like(job, number, indices, dataset, cells), dataset.digest
     elif cells is not None:
         if counts:
             raise UsageError("`counts` are those of a whole sample; with cells of their own give `fractions` instead")
         table = table_of(by_phase(maps, fractions, config.phases), cells, config.fractions)
-        totals = np.broadcast_to(table, (number, *table.shape))
+        totals = np.broadcast_to(table, (len(indices), *table.shape))
     else:
         whole = _whole(job, fractions, counts, known)
-        totals = np.broadcast_to(whole, (number, 1, len(whole)))
+        totals = np.broadcast_to(whole, (len(indices), 1, len(whole)))
     if known is not None:
         _agree(known, totals, cells, [phase.name for phase in config.phases])
-    return Order(totals, cells, known)
+    return Order(totals, cells, known, crops_of)
 
 
 def _whole(job: Job, fractions: Mapping[str, float], counts: Mapping[str, int], known: Known | None) -> np.ndarray:
@@ -148,14 +161,11 @@ def _agree(known: Known, totals: np.ndarray, cells: Cells | None, names: Sequenc
         raise _too_many(where, names[phase], known_here - int(lacking[cell, phase]), known_here)
 
 
-def _totals_like(job: Job, number: int, like: Dataset | Path | str, cells: Cells | None) -> np.ndarray:
-    """Voxels of every phase in random real crops: int64 (n, R, K)."""
+def _totals_like(job: Job, number: int, indices: range, dataset: Dataset, cells: Cells | None) -> np.ndarray:
+    """Voxels of every phase in random real crops, those of ``indices`` among ``number``: int64 (n, R, K)."""
     config = job.model.config
-    dataset = like if isinstance(like, Dataset) else Dataset.open(like)
-    table = _translation(dataset, config.phases)
-    require(number * job.lattice.sites, free_ram(), f"{number} crops of {sides(job.lattice.shape)}", "fewer")
-    crops = dataset.crops("train", number, job.lattice.shape, np.random.default_rng(job.seed))
-    phases = len(config.phases)
+    table, phases = _translation(dataset, config.phases), len(config.phases)
+    crops = dataset.each_crop("train", number, job.lattice.shape, np.random.default_rng(job.seed), indices)
     if cells is not None:
         return np.stack([cells.counts(table[crop], phases) for crop in crops])
     return np.stack([np.bincount(table[crop].ravel(), minlength=phases) for crop in crops])[:, None]

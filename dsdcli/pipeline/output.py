@@ -16,6 +16,7 @@ from PIL import Image as Pictures
 from dsdcli.data import samples as stored
 from dsdcli.data.formats import split_inner
 from dsdcli.data.formats.metaimage import about_metaimage
+from dsdcli.data.journal import about_journal
 from dsdcli.data.phases import Phase
 from dsdcli.data.voxel import sides
 from dsdcli.data.writers import check_samples_name
@@ -23,6 +24,7 @@ from dsdcli.data.writers.maps import is_maps, write_maps
 from dsdcli.errors import DsdError, UsageError
 from dsdcli.files import check_outputs, require_folder, together, write_json
 from dsdcli.moves import alone, claim, settle
+from dsdcli.pipeline.growing import write_record
 from dsdcli.view.sheet import filling_image, is_sheet, save_picture, sheet_image
 
 SHEET = ".png"  # the extension of a sheet, which may be all that is wanted
@@ -32,12 +34,21 @@ SHEET_FILLINGS = 30
 
 @dataclass(frozen=True)
 class Written:
-    """Files of a finished job and its audit record."""
+    """Files of a finished job.
+
+    Attributes:
+        about: the audit record, maybe without the entries of the samples.
+    """
 
     path: Path
     sheet: Path
     record: Path
-    audit: dict[str, Any]
+    about: dict[str, Any]
+
+    @property
+    def audit(self) -> dict[str, Any]:
+        """The audit record; that of a long job is read from its file."""
+        return self.about if "samples" in self.about else stored.read_audit(self.record) or {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +221,13 @@ def _names(out: Path) -> dict[Path, Callable[[Path], bool]]:
     names: dict[Path, Callable[[Path], bool]] = {out: samples}
     if out.suffix.lower() == ".mhd":
         names[out.with_suffix(".raw")] = lambda _: about_metaimage(out) is not None
+    names[unfinished(out)] = lambda path: about_journal(path) is not None
     return names | {out.with_suffix(SHEET): is_sheet, out.with_suffix(".json"): record}
+
+
+def unfinished(out: Path) -> Path:
+    """The file that keeps what a job has made of ``out`` until that is complete: samples.h5.unfinished."""
+    return out.with_name(f"{out.name}.unfinished")
 
 
 def write_all(
@@ -224,6 +241,7 @@ def write_all(
     Args:
         write: writes the samples to a file, with what that should say of the others; the sheet and the record are
             asked for only afterwards. Not called where only the sheet is wanted.
+        audit: gives the audit record, whose ``samples`` may be any iterable.
 
     Raises:
         UsageError: a file of another kind came in the way meanwhile; the samples are then kept elsewhere.
@@ -235,5 +253,8 @@ def write_all(
             write(folder / out.name, {"audit": record.name})
         save_picture(picture(), folder / sheet.name)
         about = {**audit(), "samples_file": out.name}
-        write_json(folder / record.name, about)
+        if isinstance(about.get("samples", []), list):
+            write_json(folder / record.name, about)
+        else:
+            write_record(folder / record.name, about, about.pop("samples"))
     return Written(out, sheet, record, about)

@@ -1,8 +1,7 @@
 """The samples of a job as they are made: one by one, all in memory, or straight into a file."""
 
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,18 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pictures
 
-from dsdcli.data.phases import Phase, label_dtype, to_labels
-from dsdcli.data.samples import write_samples
+from dsdcli.data.journal import Entry, Journal
+from dsdcli.data.phases import label_dtype
+from dsdcli.data.samples import read_samples
 from dsdcli.data.scan import AXES
 from dsdcli.data.voxel import sides
-from dsdcli.data.writers.sink import appends, open_sink
+from dsdcli.data.writers.sink import appends
 from dsdcli.device import free_ram, require
 from dsdcli.errors import UsageError
-from dsdcli.pipeline.audit import audit_record, decoding_record, model_record
+from dsdcli.pipeline.audit import audit_record, model_record
+from dsdcli.pipeline.cluster import Cluster, draw_on_cluster
+from dsdcli.pipeline.draw import Sample, draw
+from dsdcli.pipeline.growing import write_images
 from dsdcli.pipeline.job import Job
 from dsdcli.pipeline.order import Order
 from dsdcli.pipeline.output import (
@@ -29,32 +32,15 @@ from dsdcli.pipeline.output import (
     Written,
     check_output,
     known_sheet,
+    unfinished,
     write_all,
 )
-from dsdcli.pipeline.progress import Progress, unseen
-from dsdcli.sampling.generate import generate, sample_seed
-from dsdcli.sampling.sweeps import PlaneSweeps, sweep
+from dsdcli.pipeline.parts import Part
+from dsdcli.pipeline.progress import Note, Progress, silent, unseen
+from dsdcli.pipeline.unfinished import begin, complete, identity
 from dsdcli.view.sheet import sheet_image
 
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One sample of a job; ``numpy.asarray`` gives its labels (*L).
-
-    Attributes:
-        index: its number in the job, which with the job's seed decides it.
-        image: phase indices uint8 (*L).
-        record: its entry in the audit record: seed, counts requested and achieved, how far the decoding went.
-    """
-
-    index: int
-    image: np.ndarray
-    phases: tuple[Phase, ...]
-    record: dict[str, Any]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        labels = to_labels(self.image, self.phases)
-        return labels if dtype is None else labels.astype(dtype)
+Audit = Callable[[], dict[str, Any]]
 
 
 @dataclass(eq=False)
@@ -64,19 +50,27 @@ class Stream:
     Attributes:
         order: what every sample has to hold.
         indices: their numbers in the job.
+        whole: samples of the whole job.
+        part: which part of it these are, where that has been said.
         shown: phase indices of the first of them, as they are made.
         often: how many of them have each phase at each voxel, int32 (K, *L); None where nobody asks.
+        cluster: to make them on, where not here.
     """
 
     job: Job
     order: Order
     indices: range
+    whole: int
+    part: Part | None = None
     progress: Progress = unseen
+    note: Note = silent
+    cluster: Cluster | None = None
     shown: list[np.ndarray] = field(default_factory=list, init=False)
     often: np.ndarray | None = field(default=None, init=False)
     _records: list[dict[str, Any]] = field(default_factory=list, init=False)
+    _taken: int = field(default=0, init=False)
     _seconds: float = field(default=0.0, init=False)
-    _evaluations: int | None = field(default=None, init=False)
+    _evaluations: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if self.order.known is not None:
@@ -98,73 +92,49 @@ class Stream:
         """
         if self.often is None:
             raise UsageError("frequencies are counted where voxels are known, or after `count`")
-        return (self.often / max(1, len(self._records))).astype(np.float32)
+        return (self.often / max(1, self._taken)).astype(np.float32)
 
     def __iter__(self) -> Iterator[Sample]:
         """Every sample is checked before it is handed out: its counts are those requested."""
-        if self._records:
+        if self._taken:
             raise UsageError("a stream of samples can be read once; ask for a new one")
-        job, phases = self.job, self.job.loaded.phases
-        names = [phase.name for phase in phases]
-        each, batches = job.settings.evaluations, 0
-        self.progress(0, each and each * -(-len(self) // job.batch), "")
-        began = time.monotonic()
-        order = self.order
-        about = {"around": order.known.image, "known": order.known.mask} if order.known else {}
-        if isinstance(job.settings, PlaneSweeps):
-            models = [model.network for model in job.planes]
-            states = sweep(models, order.totals[:, 0], job.lattice, job.settings, job.seed, self.indices, **about)
-        else:
-            states = generate(
-                job.model,
-                order.totals,
-                job.lattice,
-                job.settings,
-                job.seed,
-                job.batch,
-                indices=self.indices,
-                cells=order.cells,
-                **about,
-            )
-        for state in states:
-            batches += bool(state.finished)
-            for index, decoded in state.finished:
-                wanted = order.totals[index - self.indices.start]
-                achieved = order.check(decoded.image)
-                if not np.array_equal(achieved, wanted):
-                    raise AssertionError("the decoding missed the requested counts")
-                record = {
-                    "seed": sample_seed(job.seed, index),
-                    "requested": dict(zip(names, wanted.sum(0).tolist(), strict=True)),
-                    "achieved": dict(zip(names, achieved.sum(0).tolist(), strict=True)),
-                    "decoding": decoding_record(decoded),
-                }
-                if order.cells is not None:
-                    record["cells"] = {name: achieved[:, k].tolist() for k, name in enumerate(names)}
-                self._records.append(record)
-                if self.often is not None:
-                    for phase, often in enumerate(self.often):
-                        often += decoded.image == phase
-                if len(self.shown) < SHEET_SAMPLES:
-                    self.shown.append(decoded.image)
-                yield Sample(index, decoded.image, phases, record)
-            self.progress(state.evaluations, state.total, "")
-        self._seconds = time.monotonic() - began
-        self._evaluations = round(state.evaluations / batches)  # a mean where only the rates decide
+        if self.cluster:
+            raise UsageError("samples come from a cluster in any order; `save` them in a file")
+        for batch in self._draw([self.indices]):
+            for sample in batch:
+                self._take(sample)
+                self._records.append(sample.record)
+                yield sample
 
-    def audit(self) -> dict[str, Any]:
-        """The audit record, once every sample has been made.
+    def _draw(self, ranges: list[range]) -> Iterator[tuple[Sample, ...]]:
+        of = self.job, self.order, self.indices.start, ranges, self.progress
+        return draw_on_cluster(self.cluster, *of) if self.cluster else draw(*of)
 
-        Raises:
-            UsageError: too early.
-        """
-        if self._evaluations is None:
-            raise UsageError("the audit record is complete only when the stream has been read to its end")
+    def _take(self, sample: Sample) -> None:
+        self._taken += 1
+        self._evaluations += sample.evaluations
+        self._seconds += sample.seconds
+        if self.often is not None:
+            for phase, often in enumerate(self.often):
+                often += sample.image == phase
+        if len(self.shown) < SHEET_SAMPLES:
+            self.shown.append(sample.image)
+
+    def about(self) -> dict[str, Any]:
+        """The audit record without the entries of the samples."""
         job, config = self.job, self.job.loaded.config
-        part: dict[str, Any] = {"indices": [self.indices.start, self.indices.stop]} if self.indices.start else {}
+        part: dict[str, Any] = {"job": {"samples": self.whole, "order": self.order.digest}}
+        if len(self) < self.whole:
+            part["indices"] = [self.indices.start, self.indices.stop]
+        if self.part:
+            part["part"] = list(self.part)
+        if self.cluster:
+            part["device"] = self.cluster.device
         if job.planes:
             part["assumes"] = job.assumed()
             part["planes"] = {axis: model_record(model) for axis, model in zip(AXES, job.planes, strict=True)}
+        if self._taken:
+            part["evaluations_per_sample"] = round(self._evaluations / self._taken)  # where the rates decide, a mean
         return audit_record(
             job.loaded,
             job.lattice,
@@ -174,9 +144,18 @@ class Stream:
             config.phases,
             config.voxel_size,
             config.voxel_unit,
-            self._records,
-            **{"evaluations_per_sample": self._evaluations, **self.order.record(), **part},
+            **{**self.order.record(), **part},
         )
+
+    def audit(self) -> dict[str, Any]:
+        """The audit record, once every sample has been made.
+
+        Raises:
+            UsageError: too early.
+        """
+        if self._taken < len(self):
+            raise UsageError("the audit record is complete only when the stream has been read to its end")
+        return {**self.about(), "samples": self._records}
 
     def collect(self) -> Samples:
         """All samples in memory."""
@@ -196,29 +175,77 @@ class Stream:
             return sheet_image(shown, phases)
         return known_sheet(known.image, known.mask, self.frequencies, shown[:SHEET_FILLINGS], phases)
 
-    def save(self, path: Path | str) -> Written:
-        """As `Samples.save`; formats that can grow (.h5, .npy, .zarr) take each sample as it comes."""
-        out, config = check_output(path), self.job.loaded.config
+    def save(self, path: Path | str, resume: bool = False) -> Written:
+        """As `Samples.save`; formats that can grow (.h5, .npy, .zarr) take each sample as it comes.
+
+        A job of several batches keeps what it has made in ``<path>.unfinished`` until all is complete.
+
+        Args:
+            resume: go on with what is there, of this same job; begin it where there is nothing.
+
+        Raises:
+            UsageError: as `check_output`, or an unfinished job is in the way, or is another one.
+            DsdError: the system could not write; what was made of a job of several batches is kept.
+        """
+        out = check_output(path)
+        if out.suffix.lower() == SHEET:
+            if resume:
+                raise UsageError(f"`resume=True` needs a file of samples; {out} is a sheet alone")
+            self.collect()
+            return write_all(out, lambda file, extra: None, self.picture, self.audit)
+        if resume and (done := complete(out, identity(self.about()))):
+            self.note(f"{out} is complete already")
+            if self.often is not None:
+                self._recount(out)
+            return done
+        self._check_room(out)
+        if not resume and len(self) <= self.job.batch and not self.cluster and not unfinished(out).exists():
+            return self._write(out, lambda: self, self.audit)
+        with begin(out, identity(self.about()), resume, self.note) as journal:
+            for batch in self._draw(journal.missing):
+                journal.add(_entry(sample) for sample in batch)
+            records = (record["sample"] for record in journal.records())
+            return self._write(out, lambda: self._kept(journal), lambda: {**self.about(), "samples": records})
+
+    def _write(
+        self, out: Path, samples: Callable[[], Iterable[Sample]], audit: Callable[[], dict[str, Any]]
+    ) -> Written:
+        """Write these samples, and what is known once they are written."""
+        config, shape = self.job.loaded.config, (len(self), *self.job.lattice.shape)
+
+        def write(file: Path, extra: dict[str, Any]) -> None:
+            images = ((sample.index - self.indices.start, sample.image) for sample in samples())
+            write_images(file, images, shape, config.phases, config.voxel_size, config.voxel_unit, extra)
+
+        return write_all(out, write, self.picture, audit)
+
+    def _kept(self, journal: Journal) -> Iterator[Sample]:
+        for entry in journal:
+            about = entry.record
+            of = entry.index, entry.image, self.job.loaded.phases, about["sample"]
+            sample = Sample(*of, about["evaluations"], about["seconds"])
+            self._take(sample)
+            yield sample
+
+    def _recount(self, out: Path) -> None:
+        """Count what is in a file that is complete."""
+        stack = read_samples(out, self.job.loaded.phases).stack
+        self._taken = len(stack)
+        self.often = np.stack([(stack == phase).sum(0, dtype=np.int32) for phase in range(len(self.job.loaded.phases))])
+
+    def _check_room(self, out: Path) -> None:
+        """See that there is room for the samples before they are made."""
         voxels = len(self) * self.job.lattice.sites
         if out.suffix.lower() == ".npy":  # the one that is not compressed
             free = shutil.disk_usage(out.absolute().parent).free
-            needed = voxels * label_dtype(config.phases).itemsize
+            needed = voxels * label_dtype(self.job.loaded.phases).itemsize
             require(needed, free, f"{len(self)} samples in {out}", "fewer, or .h5", "disk")
         elif not appends(out):  # then there are labels beside the stack
             require(
                 2 * voxels, free_ram(), f"{len(self)} samples in {out}", "fewer, or .h5, which takes them one by one"
             )
 
-        def write(file: Path, extra: dict[str, Any]) -> None:
-            size, unit = config.voxel_size, config.voxel_unit
-            if not appends(file):
-                write_samples(file, self.collect().stack, config.phases, size, unit, extra)
-                return
-            about = {"voxel_size": size, "voxel_unit": unit, "extra": extra}
-            with open_sink(file, (len(self), *self.job.lattice.shape), config.phases, about) as put:
-                for sample in self:
-                    put(sample.index - self.indices.start, sample.image)
 
-        if out.suffix.lower() == SHEET:
-            self.collect()
-        return write_all(out, write, self.picture, self.audit)
+def _entry(sample: Sample) -> Entry:
+    about = {"evaluations": sample.evaluations, "seconds": round(sample.seconds, 6), "sample": sample.record}
+    return Entry(sample.index, sample.image, about)

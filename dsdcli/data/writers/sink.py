@@ -1,7 +1,4 @@
-"""Files of samples that grow image by image, so that a long job never holds them all.
-
-An HDF5 file is built in memory, compressed.
-"""
+"""Files of samples that grow image by image, so that a long job never holds them all."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

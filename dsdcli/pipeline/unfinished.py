@@ -1,0 +1,127 @@
+"""Going on with a job that was killed: what it has made is kept beside its output until that is complete."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dsdcli.data.journal import Journal, about_journal
+from dsdcli.data.samples import is_samples, read_audit
+from dsdcli.errors import UsageError
+from dsdcli.moves import claim
+from dsdcli.pipeline.output import SHEET, Written, unfinished
+from dsdcli.pipeline.progress import Note
+
+# What decides the samples, by its name in an audit record.
+_WORDS = {
+    "job": "request",
+    "model": "model",
+    "size": "size",
+    "boundary": "boundary",
+    "seed": "seed",
+    "sampler": "sampler",
+    "device": "device",
+    "versions": "version of dsd or PyTorch",
+    "indices": "range of samples",
+}
+
+
+def identity(audit: dict[str, Any]) -> dict[str, Any]:
+    """What decides the samples of a job, from its audit record, with or without entries: as JSON has it."""
+    planes = (audit.get("planes") or {}).items()
+    whole = [0, audit["job"]["samples"]]
+    return {
+        "job": audit["job"],
+        "model": [audit["model"]["digest"], *(about["digest"] for _, about in planes)],
+        **{name: audit[name] for name in ("size", "boundary", "seed", "sampler")},
+        "device": audit["device"].partition(":")[0],
+        "versions": {name: audit["versions"][name] for name in ("dsd", "torch")},
+        "indices": audit.get("indices", whole),
+    }
+
+
+def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """The first thing in which the identities of two jobs differ, in words; nothing where they are equal."""
+    for name, words in _WORDS.items():
+        if ours[name] != theirs.get(name):
+            long = name in ("job", "model")
+            return words if long else f"{words} ({theirs.get(name)}, not {ours[name]})"
+    return ""
+
+
+def begun_seed(out: Path) -> int | None:
+    """The seed of the job that is begun, or complete, at ``out``; None where there is none."""
+    about = about_journal(unfinished(out))
+    try:
+        if about is not None:
+            return int(about["job"]["seed"])
+        audit = read_audit(out.with_suffix(".json")) if is_samples(out) else None
+        return None if audit is None else int(audit["seed"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def complete(out: Path, ours: dict[str, Any]) -> Written | None:
+    """The files of a job that is finished already; None where there are none.
+
+    Raises:
+        UsageError: they are those of another job.
+    """
+    record = out.with_suffix(".json")
+    audit = read_audit(record) if is_samples(out) else None
+    if audit is None:
+        return None
+    try:
+        other = difference(ours, identity(audit))
+    except (KeyError, TypeError, AttributeError):
+        other = "record"
+    if not other and audit.get("samples_file") == out.name:
+        with claim(unfinished(out)) as held:
+            if held:  # it was begun once more, or killed just before this was removed
+                unfinished(out).unlink(missing_ok=True)
+        return Written(out, out.with_suffix(SHEET), record, audit)
+    if about_journal(unfinished(out)) is not None:
+        return None  # what is there is about to be replaced
+    raise UsageError(
+        f"{out} is complete, of another job, by its {other or 'file'}; without `resume=True` it is replaced"
+    )
+
+
+@contextlib.contextmanager
+def begin(out: Path, ours: dict[str, Any], resume: bool, note: Note) -> Iterator[Journal]:
+    """The samples of a job so far, kept beside ``out`` if the block does not end well, and removed if it does.
+
+    Raises:
+        UsageError: there is an unfinished job, and ``resume`` is not said, or it is another one, or still at work.
+    """
+    path, indices = unfinished(out), range(*ours["indices"])
+    with claim(path) as held:
+        if not held:
+            raise UsageError(f"another dsd is at work on {path}; wait until it ends, or choose another name")
+        with _open(path, ours, indices) as journal:
+            have = f"{len(journal)} of {len(indices)} samples"
+            if other := difference(ours, journal.job):
+                raise UsageError(f"{path} has {have} of another job, by its {other}; delete it to begin anew")
+            if len(journal) and not resume:
+                raise UsageError(f"{path} has {have} of a job that was cut; say `resume=True` to go on, or delete it")
+            if len(journal):
+                note(f"going on with {path}: {have} are there")
+            try:
+                yield journal
+            except BaseException:
+                if len(journal):
+                    note(f"what was made is kept in {path}; the same command with `resume=True` goes on from there")
+                else:
+                    path.unlink(missing_ok=True)
+                raise
+        path.unlink(missing_ok=True)
+
+
+def _open(path: Path, ours: dict[str, Any], indices: range) -> Journal:
+    """What a job has kept; a new file where that is nothing yet."""
+    if path.exists():
+        journal = Journal(path)
+        if len(journal):
+            return journal
+        journal.close()
+    return Journal.create(path, ours, indices, ours["size"])
