@@ -30,6 +30,8 @@ from dsdcli.view.report import comparison_table, is_report, write_report
 
 _PASSED = ("indistinguishable", "novel", "diverse")  # whatever the ratio: it is more than a limit only by chance
 
+MOST_CROPS = 10**6
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
@@ -125,6 +127,8 @@ def evaluate(
         DataError: samples or real images that cannot be used or compared.
     """
     chosen, _ = choose_metrics(metrics), check_seed(seed)
+    if crops is not None and not 1 <= crops <= MOST_CROPS:
+        raise UsageError(f"`crops={crops}`: it must lie between 1 and {MOST_CROPS}")
     _check_gates(gates or {}, chosen)
     if samples is None:
         samples = _newest_samples(note)

@@ -30,7 +30,8 @@ from dsdcli.training.trainer import Trainer
 CPU = torch.device("cpu")
 STEPS, HALF = 50, 25
 TINY = (
-    "import sys; from dsdcli.network.config import PRESETS, Architecture; PRESETS['tiny'] = (Architecture((8, 16)),) * 2;"
+    "import sys; from dsdcli.network.config import PRESETS, Architecture;"
+    "PRESETS['tiny'] = (Architecture((8, 16)),) * 2;"
     "from dsdcli.cli import main; main()"
 )
 
