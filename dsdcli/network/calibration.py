@@ -18,7 +18,7 @@ from dsdcli.process.waves import from_waves, to_waves, wavenumbers
 DOSES = 14  # spaced evenly in log s, from the least to the largest of the model
 LEAST_DOSE = 2.0  # below it the network knows all long waves
 BANDS = (0.05, 0.08, 0.13, 0.19, 0.26, 0.36, 0.5, 0.75, 1.1, 1.6)  # wavenumbers, the middles of bands
-LEAST_GAIN = 0.03  # of the power of the truth that the mixture brings
+LEAST_GAIN = 0.003  # of the power of the truth that the mixture brings
 RARE = 1e-4  # probability that no phase is denied
 
 

@@ -1,6 +1,7 @@
 """A network whose outputs depend on a bounded neighbourhood alone, for any dimension and for CPUs above all."""
 
 import itertools
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -65,15 +66,23 @@ class Block(nn.Module):
         self.widen = nn.Linear(channels, expansion * channels)
         self.narrow = nn.Linear(expansion * channels, channels)
 
-    def forward(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool) -> torch.Tensor:
-        rows = x.shape[1]
-        slab = rows if self.training else max(1, SLAB_SITES[x.device.type] * rows // max(1, x.shape[:-1].numel()))
-        if slab >= rows:
-            return x + self._change(x, condition, periodic, (0, rows))
-        result = torch.empty_like(x)
-        for start in range(0, rows, slab):
-            stop = min(start + slab, rows)
-            torch.add(x[:, start:stop], self._change(x, condition, periodic, (start, stop)), out=result[:, start:stop])
+    def forward(
+        self,
+        x: torch.Tensor,
+        condition: torch.Tensor,
+        periodic: bool,
+        then: Callable[[torch.Tensor], torch.Tensor] = lambda features: features,
+    ) -> torch.Tensor:
+        """Features of every site after the block, or what ``then`` makes of them."""
+        result: torch.Tensor | None = None
+        for start, stop in slabs(x, self.training):
+            part = then(x[:, start:stop] + self._change(x, condition, periodic, (start, stop)))
+            if part.shape[1] == x.shape[1]:
+                return part
+            if result is None:
+                result = part.new_empty(*x.shape[:-1], part.shape[-1])
+            result[:, start:stop] = part
+        assert result is not None  # there are rows
         return result
 
     def _change(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool, span: tuple[int, int]) -> torch.Tensor:
@@ -160,8 +169,16 @@ class LocalNet(nn.Module):
             x = skips.pop() + spread(self.grow[level](x))
             for block in self.up[level]:  # type: ignore[attr-defined]  # a list of modules
                 x = block(x, condition, periodic)
-        x = stem + unfold_last(self.unfold(x), self.patch)
-        return self.last(self.norm(self.head(x, condition, periodic))).movedim(-1, 1)
+        for start, stop in slabs(x, self.training):
+            stem[:, start * self.patch : stop * self.patch] += unfold_last(self.unfold(x[:, start:stop]), self.patch)
+        return self.head(stem, condition, periodic, lambda h: self.last(self.norm(h))).movedim(-1, 1)
+
+
+def slabs(x: torch.Tensor, whole: bool) -> list[tuple[int, int]]:
+    """Spans of rows along the first axis of (B, *L, C) that are computed one after another, or all at once."""
+    rows = x.shape[1]
+    slab = rows if whole else max(1, SLAB_SITES[x.device.type] * rows // max(1, x.shape[:-1].numel()))
+    return [(start, min(start + slab, rows)) for start in range(0, rows, slab)]
 
 
 def fold_last(x: torch.Tensor, patch: int) -> torch.Tensor:

@@ -124,8 +124,10 @@ class UndoNet(nn.Module):
             clean = logits.softmax(1)[:, list(self.config.carried)]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
             followed = torch.cat([self.followed(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
-        corrected = followed + rates * self.damping(per_image(dose, rates))
-        return Prediction(tempered(corrected, per_image(dose, rates)), logits)
+        dose = per_image(dose, rates)
+        log_ratio = followed + rates * self.damping(dose)
+        del out, rates, followed, clean, field, padded  # large in volumes, and needed no more
+        return Prediction(tempered(log_ratio, dose), logits)
 
     def followed(self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """What of log(h / s) follows from the clean image, as `dsdcli.process.origins.log_undo_ratio` has it."""
@@ -170,7 +172,7 @@ def tempered(log_ratio: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
     batch. Above it h grows linearly in f: its slope, and so the way back, stays.
     """
     most = torch.log(1 + 6 / torch.sqrt(dose) + 4 / dose)
-    return torch.minimum(log_ratio, most) + torch.log1p(torch.relu(log_ratio - most))
+    return torch.minimum(log_ratio, most).add_(torch.log1p(torch.relu(log_ratio - most)))
 
 
 def where_walkable(domains: Sequence[tuple[int, Lattice]], device: torch.device) -> torch.Tensor:
