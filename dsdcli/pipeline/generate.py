@@ -14,8 +14,10 @@ from dsdcli.pipeline.model import LoadedModel
 from dsdcli.pipeline.order import make_order
 from dsdcli.pipeline.output import Samples
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
+from dsdcli.pipeline.steer import Wanted, make_steer
 from dsdcli.pipeline.stream import Stream
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.steering import steerable
 
 
 def stream(
@@ -38,6 +40,8 @@ def stream(
     known_cores: Sequence[Core] = (),
     extend: Mapping[str, tuple[int, int]] | None = None,
     phases: Mapping[str, int] | Sequence[tuple[str, int]] = (),
+    steer: Mapping[str, Wanted] | None = None,
+    walkers: int | None = None,
     sampler: str | Sampler = "trapezoidal",
     steps: int | None = None,
     eta: float | None = None,
@@ -71,6 +75,10 @@ def stream(
         known_cores: discs or columns that are known: centre (y, x), radius and image.
         extend: voxels by which the samples reach beyond ``known``, before and behind it, by axis.
         phases: label of a phase of the model in what is known; by default those of the model.
+        steer: numbers that the samples are to have, in the units of `evaluate`, by name (as
+            `dsdcli.evaluation.quantity.Quantity.of` has it): ``{"interface": 0.05}``, or with a tolerance, which is
+            2 % otherwise, ``{"diffusivity.pore.z": (0.1, 0.005)}``.
+        walkers: of each sample, of which the best placed go on; 8 where there is something to steer to.
         sampler: name of a registered sampler, or a sampler.
         steps, eta: settings of the sampler, where it is given by name.
         batch: samples computed at a time, which changes memory and speed, not the samples.
@@ -92,7 +100,12 @@ def stream(
         raise UsageError("`unknown` is a label in an image; give it by `known`")
     scan = None if known is None else read_scan(known, config.phases, ndim, named, None, unknown)
     size = size or known_size(scan, extend or {})
-    job = Job.of(model, size, boundary, chosen, seed, batch, planes)
+    steer_to = make_steer(steer, walkers, config, ndim, str(model.device))
+    if steer_to is not None:
+        if ndim > config.ndim:
+            raise UsageError("a 2D model makes volumes plane by plane, which `steer` cannot follow; take a 3D model")
+        steerable(chosen)
+    job = Job.of(model, size, boundary, chosen, seed, batch, planes, steer_to.steering.walkers if steer_to else 1)
     told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)
     for each in job.planes or (model,):
         if told and each.config.architecture.kind != "local":
@@ -107,7 +120,7 @@ def stream(
         note(f"WARNING: {job.assumed()}")
     if not (wanted or counts or like or profile or field):
         note("no phase requested: taking the volume fractions of the training images (see `porosity`, `fractions`)")
-    return Stream(job, order, indices, progress)
+    return Stream(job, order, indices, progress, steer_to)
 
 
 def generate(model: LoadedModel, n: int = 16, **request: Any) -> Samples:

@@ -31,6 +31,7 @@ class Job:
 
     Attributes:
         planes: of a volume that 2D models make, the one for the planes across each axis.
+        walkers: that each sample takes.
     """
 
     loaded: LoadedModel
@@ -39,6 +40,7 @@ class Job:
     seed: int
     batch: int
     planes: tuple[LoadedModel, ...] = ()
+    walkers: int = 1
 
     @classmethod
     def of(
@@ -50,6 +52,7 @@ class Job:
         seed: int | None,
         batch: int | None,
         planes: Mapping[str, LoadedModel] | None = None,
+        walkers: int = 1,
     ) -> "Job":
         """Check the request against the model; ``None`` takes what it was trained with, a new seed, and as many samples
         at a time as suit the memory that is free. Three sides for a 2D model make volumes, by sweeps over planes.
@@ -73,11 +76,12 @@ class Job:
             raise UsageError(f"{loaded.path.name} is a {config.ndim}D model; give `size={wanted}`")
         lattice = Lattice(tuple(size), config.boundary if boundary is None else as_boundary(boundary))
         if batch is None:
-            batch = fitting_batch(config, lattice, loaded.device, free_memory(loaded.device))
+            fitting = fitting_batch(config, lattice, loaded.device, free_memory(loaded.device))
+            batch = max(1, fitting // walkers)
         if batch < 1:
             raise UsageError(f"`batch={batch}`: it must be at least 1")
         across = _across(loaded, planes or {}) if isinstance(settings, PlaneSweeps) else ()
-        return cls(loaded, lattice, settings, pick_seed(seed), batch, across)
+        return cls(loaded, lattice, settings, pick_seed(seed), batch, across, walkers)
 
     def check_memory(self, number: int) -> None:
         """See, before the work, that there is memory for so many samples, but for those that are kept.
@@ -86,7 +90,8 @@ class Job:
             UsageError: there is not; says what is needed.
         """
         config, device, lattice = self.loaded.config, self.loaded.device, self.lattice
-        at_once = together = min(self.batch, number)
+        at_once = min(self.batch, number)
+        together = at_once * self.walkers
         if isinstance(self.settings, PlaneSweeps):  # the planes of one orientation
             lattice = Lattice(tuple(sorted(lattice.shape)[1:]), lattice.boundary)
             together = self.lattice.sites // lattice.sites

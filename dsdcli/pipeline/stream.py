@@ -32,6 +32,7 @@ from dsdcli.pipeline.output import (
     write_all,
 )
 from dsdcli.pipeline.progress import Progress, unseen
+from dsdcli.pipeline.steer import Steer
 from dsdcli.sampling.generate import generate, sample_seed
 from dsdcli.sampling.sweeps import PlaneSweeps, sweep
 from dsdcli.view.sheet import sheet_image
@@ -64,6 +65,7 @@ class Stream:
     Attributes:
         order: what every sample has to hold.
         indices: their numbers in the job.
+        steer: what they are to have besides; None for nothing.
         shown: phase indices of the first of them, as they are made.
         often: how many of them have each phase at each voxel, int32 (K, *L); None where nobody asks.
     """
@@ -72,6 +74,7 @@ class Stream:
     order: Order
     indices: range
     progress: Progress = unseen
+    steer: Steer | None = None
     shown: list[np.ndarray] = field(default_factory=list, init=False)
     often: np.ndarray | None = field(default=None, init=False)
     _records: list[dict[str, Any]] = field(default_factory=list, init=False)
@@ -106,7 +109,7 @@ class Stream:
             raise UsageError("a stream of samples can be read once; ask for a new one")
         job, phases = self.job, self.job.loaded.phases
         names = [phase.name for phase in phases]
-        each, batches = job.settings.evaluations, 0
+        each, batches = None if self.steer else job.settings.evaluations, 0
         self.progress(0, each and each * -(-len(self) // job.batch), "")
         began = time.monotonic()
         order = self.order
@@ -124,6 +127,7 @@ class Stream:
                 job.batch,
                 indices=self.indices,
                 cells=order.cells,
+                steering=self.steer.steering if self.steer else None,
                 **about,
             )
         for state in states:
@@ -141,6 +145,8 @@ class Stream:
                 }
                 if order.cells is not None:
                     record["cells"] = {name: achieved[:, k].tolist() for k, name in enumerate(names)}
+                if self.steer is not None:
+                    record["steered"] = self.steer.achieved(decoded.image)
                 self._records.append(record)
                 if self.often is not None:
                     for phase, often in enumerate(self.often):
@@ -150,7 +156,7 @@ class Stream:
                 yield Sample(index, decoded.image, phases, record)
             self.progress(state.evaluations, state.total, "")
         self._seconds = time.monotonic() - began
-        self._evaluations = round(state.evaluations / batches)  # a mean where only the rates decide
+        self._evaluations = round(state.evaluations / batches) * job.walkers  # a mean where only the rates decide
 
     def audit(self) -> dict[str, Any]:
         """The audit record, once every sample has been made.
@@ -162,6 +168,8 @@ class Stream:
             raise UsageError("the audit record is complete only when the stream has been read to its end")
         job, config = self.job, self.job.loaded.config
         part: dict[str, Any] = {"indices": [self.indices.start, self.indices.stop]} if self.indices.start else {}
+        if self.steer is not None:
+            part |= self.steer.record()
         if job.planes:
             part["assumes"] = job.assumed()
             part["planes"] = {axis: model_record(model) for axis, model in zip(AXES, job.planes, strict=True)}
