@@ -1,10 +1,9 @@
 """The dataset: one HDF5 file with the phase indices of the user's images, split for training and for judging."""
 
 import hashlib
-import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from dsdcli.data.formats.hdf5 import about_hdf5
 from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.hdf5 import new_hdf5
 from dsdcli.data.phases import IGNORED, Phase, from_json, to_json
-from dsdcli.data.places import Places
+from dsdcli.data.places import Places, equal_side_orders
 from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import parse_json
@@ -32,10 +31,12 @@ class LabelledImage:
     """Phase indices (uint8) of a 2D image ("YX"), a stack of independent 2D images ("TYX") or a volume ("ZYX").
 
     `dsdcli.data.phases.IGNORED` marks voxels that are left out: no crop holds one, and no fraction counts them.
+    ``material`` is the class of the image in a dataset of several, None in others.
     """
 
     array: np.ndarray
     axes: str
+    material: str | None = None
 
     @property
     def own_axes(self) -> tuple[int, ...]:
@@ -110,6 +111,8 @@ class Dataset:
                         shuffle=True,
                     )
                     stored.attrs["axes"] = image.axes
+                    if image.material is not None:
+                        stored.attrs["class"] = image.material
 
     def images(self, split: str) -> tuple[LabelledImage, ...]:
         """The images of ``split``, "train" or "heldout"."""
@@ -118,13 +121,39 @@ class Dataset:
         return self.train if split == "train" else self.heldout
 
     @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of the images, none in a dataset of one material."""
+        return tuple(dict.fromkeys(image.material for image in self.train if image.material is not None))
+
+    @cached_property
+    def materials(self) -> "tuple[Dataset, ...]":
+        """The images of each class as a dataset of their own; without classes this one alone."""
+        if not self.classes:
+            return (self,)
+        return tuple(
+            replace(self, **{split: tuple(i for i in self.images(split) if i.material == name) for split in SPLITS})
+            for name in self.classes
+        )
+
+    def of_class(self, name: str) -> "Dataset":
+        """The images of one class.
+
+        Raises:
+            UsageError: there is no such class.
+        """
+        if name not in self.classes:
+            raise UsageError(f"`class_name={name}`: {self.path} has {', '.join(self.classes) or 'no classes'}")
+        return self.materials[self.classes.index(name)] if len(self.classes) > 1 else self
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the contents: equal for equal phases, voxels, units and split, wherever they came from."""
         head = [to_json(self.phases), self.voxel_size, self.voxel_unit, self.slice_axes, self.downsample]
         digest = hashlib.sha256(json.dumps(head).encode())
         for split in SPLITS:
             for image in self.images(split):
-                digest.update(json.dumps([split, image.axes, image.array.shape]).encode())
+                about = [split, image.axes, image.array.shape, *([image.material] if image.material else [])]
+                digest.update(json.dumps(about).encode())
                 digest.update(np.ascontiguousarray(image.array).data)
         return digest.hexdigest()
 
@@ -183,8 +212,8 @@ class Dataset:
         return out
 
     def holds(self, split: str, size: Sequence[int]) -> bool:
-        """Whether there is any crop of this size."""
-        return self._places(split, tuple(size)).exist
+        """Whether there is any crop of this size, in every class."""
+        return all(part._places(split, tuple(size)).exist for part in self.materials)
 
     @cached_property
     def _known_places(self) -> dict[tuple[str, tuple[int, ...]], Places]:
@@ -234,10 +263,9 @@ def is_dataset(path: Path) -> bool:
         return False
 
 
-def equal_side_orders(size: Sequence[int]) -> list[tuple[int, ...]]:
-    """The permutations of axes that leave the shape ``size`` as it is."""
-    orders = itertools.permutations(range(len(size)))
-    return [order for order in orders if tuple(size[axis] for axis in order) == tuple(size)]
+def _stored_image(stored: h5py.Dataset) -> LabelledImage:
+    material = stored.attrs.get("class")
+    return LabelledImage(stored[...], str(stored.attrs["axes"]), None if material is None else str(material))
 
 
 def _read(path: Path, file: h5py.File) -> Dataset:
@@ -251,10 +279,7 @@ def _read(path: Path, file: h5py.File) -> Dataset:
     for split in SPLITS:
         for stored in file[split].values():
             check_claim(stored.shape, stored.dtype.itemsize, f"{path}:{stored.name}", stored.id.get_storage_size())
-    splits = {
-        split: tuple(LabelledImage(stored[...], str(stored.attrs["axes"])) for _, stored in sorted(file[split].items()))
-        for split in SPLITS
-    }
+    splits = {split: tuple(_stored_image(stored) for _, stored in sorted(file[split].items())) for split in SPLITS}
     for image in splits["train"] + splits["heldout"]:
         known = image.array < len(phases)
         if version == VERSION:

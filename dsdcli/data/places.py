@@ -1,5 +1,6 @@
 """The places of crops in images of which some voxels may be left out."""
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -85,3 +86,9 @@ def good_places(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     for axis, side in enumerate(size):
         bad = maximum_filter1d(bad, side, axis, origin=-(side // 2))  # over ``side`` voxels, from each one on
     return bad[tuple(slice(n - side + 1) for n, side in zip(image.shape, size, strict=True))] == 0
+
+
+def equal_side_orders(size: Sequence[int]) -> list[tuple[int, ...]]:
+    """The permutations of axes that leave the shape ``size`` as it is."""
+    orders = itertools.permutations(range(len(size)))
+    return [order for order in orders if tuple(size[axis] for axis in order) == tuple(size)]

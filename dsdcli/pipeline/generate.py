@@ -42,6 +42,8 @@ def stream(
     phases: Mapping[str, int] | Sequence[tuple[str, int]] = (),
     steer: Mapping[str, Wanted] | None = None,
     walkers: int | None = None,
+    class_name: str | None = None,
+    guidance: float | None = None,
     sampler: str | Sampler = "trapezoidal",
     steps: int | None = None,
     eta: float | None = None,
@@ -79,6 +81,8 @@ def stream(
             `dsdcli.evaluation.quantity.Quantity.of` has it): ``{"interface": 0.05}``, or with a tolerance, which is
             2 % otherwise, ``{"diffusivity.pore.z": (0.1, 0.005)}``.
         walkers: of each sample, of which the best placed go on; 8 where there is something to steer to.
+        class_name: material of the samples, of a model of several; by default any of them.
+        guidance: how much that counts: 1 as trained, more to exaggerate what sets the class apart.
         sampler: name of a registered sampler, or a sampler.
         steps, eta: settings of the sampler, where it is given by name.
         batch: samples computed at a time, which changes memory and speed, not the samples.
@@ -106,6 +110,7 @@ def stream(
             raise UsageError("a 2D model makes volumes plane by plane, which `steer` cannot follow; take a 3D model")
         steerable(chosen)
     job = Job.of(model, size, boundary, chosen, seed, batch, planes, steer_to.steering.walkers if steer_to else 1)
+    job = job.of_class(class_name, guidance)
     told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)
     for each in job.planes or (model,):
         if told and each.config.architecture.kind != "local":

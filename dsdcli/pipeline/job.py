@@ -1,7 +1,7 @@
 """A request for samples, checked against the model: all that decides them, and the counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dsdcli.pipeline.model import LoadedModel
 from dsdcli.process.lattice import Lattice, as_boundary
 from dsdcli.record import check_seed
 from dsdcli.sampling.blocks import fitting_batch, peak_bytes
+from dsdcli.sampling.guidance import MOST_GUIDANCE
 from dsdcli.sampling.registry import make_sampler
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.sweeps import PlaneSweeps
@@ -32,6 +33,8 @@ class Job:
     Attributes:
         planes: of a volume that 2D models make, the one for the planes across each axis.
         walkers: that each sample takes.
+        material: the class of the samples, None for any.
+        guidance: how much that class counts; see `dsdcli.sampling.guidance`.
     """
 
     loaded: LoadedModel
@@ -41,6 +44,8 @@ class Job:
     batch: int
     planes: tuple[LoadedModel, ...] = ()
     walkers: int = 1
+    material: str | None = None
+    guidance: float = 1.0
 
     @classmethod
     def of(
@@ -110,6 +115,45 @@ class Job:
             )
         across = ", ".join(f"{axis}: {name}" for axis, name in zip(AXES, names, strict=True))
         return f"the volume is made of planes like the images of three models, across {across}"
+
+    @property
+    def kind(self) -> int | None:
+        """Number of the class of the samples."""
+        return (
+            None if self.material is None else [each.name for each in self.loaded.config.classes].index(self.material)
+        )
+
+    @property
+    def evaluated(self) -> int:
+        """Network evaluations of a sample for each of its walk: of every walker, and with guidance twice."""
+        return self.walkers * (1 if self.guidance == 1 else 2)
+
+    @property
+    def typical(self) -> tuple[float, ...]:
+        """Volume fractions of the training images, of the class of the samples."""
+        config = self.loaded.config
+        return config.fractions if self.kind is None else config.classes[self.kind].fractions
+
+    def of_class(self, name: str | None, guidance: float | None) -> "Job":
+        """The same for samples of a class of the model.
+
+        Raises:
+            UsageError: no such class, a model without any, or guidance that means nothing.
+        """
+        if name is None:
+            if guidance is not None:
+                raise UsageError(f"`guidance={guidance:g}` is towards a class; name one by `class_name`")
+            return self
+        names = [each.name for each in self.loaded.config.classes]
+        if name not in names:
+            known = f"has the classes {', '.join(names)}" if names else "is of one material, without classes"
+            raise UsageError(f"`class_name={name}`: {self.path.name} {known}")
+        if isinstance(self.settings, PlaneSweeps):
+            raise UsageError("a 2D model makes volumes plane by plane, of any class; leave out `class_name`")
+        guidance = 1.0 if guidance is None else guidance
+        if not 0 <= guidance <= MOST_GUIDANCE:
+            raise UsageError(f"`guidance={guidance:g}`: it must lie between 0 and {MOST_GUIDANCE:g}")
+        return replace(self, material=name, guidance=guidance)
 
     @property
     def model(self) -> UndoNet:

@@ -103,7 +103,7 @@ def make_order(
     elif cells is not None:
         if counts:
             raise UsageError("`counts` are those of a whole sample; with cells of their own give `fractions` instead")
-        table = table_of(by_phase(maps, fractions, config.phases), cells, config.fractions)
+        table = table_of(by_phase(maps, fractions, config.phases), cells, job.typical)
         totals = np.broadcast_to(table, (number, *table.shape))
     else:
         whole = _whole(job, fractions, counts, known)
@@ -115,7 +115,7 @@ def make_order(
 
 def _whole(job: Job, fractions: Mapping[str, float], counts: Mapping[str, int], known: Known | None) -> np.ndarray:
     """Voxels of every phase in a sample, (K,). Those not asked for share what is neither known nor asked for."""
-    phases, sites, typical = job.loaded.phases, job.lattice.sites, job.loaded.config.fractions
+    phases, sites, typical = job.loaded.phases, job.lattice.sites, job.typical
     if known is None or len({*fractions, *counts}) == len(phases):
         return resolve_counts(phases, sites, fractions, counts, typical)
     wanted = resolve_counts(phases, sites, fractions, counts, typical)  # checks what is asked for
@@ -152,6 +152,8 @@ def _totals_like(job: Job, number: int, like: Dataset | Path | str, cells: Cells
     """Voxels of every phase in random real crops: int64 (n, R, K)."""
     config = job.model.config
     dataset = like if isinstance(like, Dataset) else Dataset.open(like)
+    if job.material in dataset.classes:
+        dataset = dataset.of_class(job.material)
     table = _translation(dataset, config.phases)
     require(number * job.lattice.sites, free_ram(), f"{number} crops of {sides(job.lattice.shape)}", "fewer")
     crops = dataset.crops("train", number, job.lattice.shape, np.random.default_rng(job.seed))

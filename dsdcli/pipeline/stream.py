@@ -128,6 +128,8 @@ class Stream:
                 indices=self.indices,
                 cells=order.cells,
                 steering=self.steer.steering if self.steer else None,
+                kind=job.kind,
+                guidance=job.guidance,
                 **about,
             )
         for state in states:
@@ -145,6 +147,8 @@ class Stream:
                 }
                 if order.cells is not None:
                     record["cells"] = {name: achieved[:, k].tolist() for k, name in enumerate(names)}
+                if job.material is not None:
+                    record["class"] = job.material
                 if self.steer is not None:
                     record["steered"] = self.steer.achieved(decoded.image)
                 self._records.append(record)
@@ -156,7 +160,7 @@ class Stream:
                 yield Sample(index, decoded.image, phases, record)
             self.progress(state.evaluations, state.total, "")
         self._seconds = time.monotonic() - began
-        self._evaluations = round(state.evaluations / batches) * job.walkers  # a mean where only the rates decide
+        self._evaluations = round(state.evaluations / batches) * job.evaluated  # a mean where only the rates decide
 
     def audit(self) -> dict[str, Any]:
         """The audit record, once every sample has been made.
@@ -168,6 +172,8 @@ class Stream:
             raise UsageError("the audit record is complete only when the stream has been read to its end")
         job, config = self.job, self.job.loaded.config
         part: dict[str, Any] = {"indices": [self.indices.start, self.indices.stop]} if self.indices.start else {}
+        if job.material is not None:
+            part |= {"class": job.material, "guidance": job.guidance}
         if self.steer is not None:
             part |= self.steer.record()
         if job.planes:

@@ -15,6 +15,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, scatter
 from dsdcli.sampling.blocks import InBlocks
+from dsdcli.sampling.guidance import Guided
 from dsdcli.sampling.rates import Freezing, Rates
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.steering import Flock, Steering, steerable
@@ -56,6 +57,8 @@ def generate(
     known: np.ndarray | None = None,
     cells: Cells | None = None,
     steering: Steering | None = None,
+    kind: int | None = None,
+    guidance: float = 1.0,
 ) -> Iterator[Progress]:
     """Draw one image for every row of ``totals``, with exactly these voxels of each phase.
 
@@ -74,6 +77,8 @@ def generate(
         cells: of a whole lattice, each with totals of its own.
         steering: what is wanted besides. Every image is then one of several walkers, all of which take memory; a single
             walker is the image as it would be without.
+        kind: number of the class of all images; None for a model without, or for any class.
+        guidance: with a class, as of `dsdcli.sampling.guidance.Guided`; at 1 it costs nothing.
 
     Raises:
         UsageError: a sampler that cannot be steered.
@@ -83,7 +88,9 @@ def generate(
     if len(indices) != len(totals) or indices.step != 1:
         raise ValueError(f"{indices} does not number the {len(totals)} rows of the totals one by one")
     device = next(model.parameters()).device
-    spectrum = torch.tensor(config.integral_range, dtype=torch.float64)
+    material = config if kind is None else config.classes[kind]
+    spectrum = torch.tensor(material.integral_range, dtype=torch.float64)
+    heads = model if kind is None or guidance == 1 else Guided(model, guidance)
     totals = totals.reshape(len(totals), -1, len(config.phases))
     parts = lattice.parts if cells is None else cells.labels
     frozen = torch.zeros(model.phases, *lattice.shape, dtype=torch.int64, device=device)
@@ -107,9 +114,10 @@ def generate(
             None if told is None else told.expand(len(wanted), *told.shape),
             cells,
             None if cells is None else torch.from_numpy(wanted.copy()).to(device),
+            None if kind is None else torch.full((len(wanted),), kind, device=device),
         )
         undo, clean = (
-            Freezing(InBlocks(head, members.start * group, given), frozen) for head in (model.undo, model.clean)
+            Freezing(InBlocks(head, members.start * group, given), frozen) for head in (heads.undo, heads.clean)
         )
         seeds = [sample_seed(seed, i, walker) for i in members for walker in range(group)]
         generators = [torch.Generator(device).manual_seed(own) for own in seeds]

@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 import torch.nn.functional as F
 
-from dsdcli.network.model import NOTHING, Given, UndoNet, where_walkable
+from dsdcli.network.model import Given, UndoNet, where_walkable
 from dsdcli.process.image import one_hot, place
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import forward
@@ -47,6 +47,7 @@ class Walked:
         floor: (B,) what the best prediction leaves of the divergence, float64.
         particles: (B,) number of walking particles.
         known: voxels of the clean image that the network is told, bool (B, *L).
+        kinds: number of the class that the network is told, int64 (B,), -1 for none.
     """
 
     images: torch.Tensor
@@ -58,6 +59,7 @@ class Walked:
     floor: torch.Tensor
     particles: torch.Tensor
     known: torch.Tensor
+    kinds: torch.Tensor
 
     @classmethod
     def draw(
@@ -68,6 +70,7 @@ class Walked:
         lattice: Lattice,
         generator: torch.Generator,
         known: torch.Tensor | None = None,
+        kinds: torch.Tensor | None = None,
     ) -> "Walked":
         """Let the particles of the images walk on the lattice, or in the hole that it is; all others are frozen.
 
@@ -75,6 +78,7 @@ class Walked:
             images: phase indices (B, *L).
             generator: draws the walk, on the device of the images.
             known: voxels that the network is told, bool (B, *L).
+            kinds: number of the class that it is told, int64 (B,), -1 for none.
         """
         walkable = lattice.walkable(images.device)
         clean = one_hot(images, carried)  # (B, C, *L)
@@ -99,6 +103,7 @@ class Walked:
             floor * dose,
             torch.bincount(now.image, minlength=len(images)),
             torch.zeros_like(images, dtype=torch.bool) if known is None else known,
+            torch.full_like(dose, -1, dtype=torch.int64) if kinds is None else kinds,
         )
 
     @classmethod
@@ -127,9 +132,10 @@ def losses(model: UndoNet, walked: Walked) -> Losses:
 def image_losses(model: UndoNet, walked: Walked) -> tuple[torch.Tensor, torch.Tensor]:
     """Of every image the divergence of the undo counts, summed over its particles, and the entropy of the clean image,
     summed over its sites: (B,) each."""
-    given = NOTHING
+    told = None
     if walked.known.any():
-        given = Given(one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None])
+        told = one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None]
+    given = Given(told, kinds=walked.kinds)
     log_hat, logits = model(walked.counts, walked.dose, walked.domains, given)  # (B, C, 2d, *L), (B, K, *L)
     per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
     undo = walked.dose.float() * per_image + walked.floor.float()
