@@ -5,8 +5,7 @@
 Samples at the volume fractions of the training images say what the model does by itself: mean and deviation of
 each property. Then as many are steered to the mean less and plus one deviation, with the same seeds. "Shift": what the
 mean moved, over what was asked for. Two-point errors are against held-out crops of like volume fractions whose property
-is nearest to the request, four for each sample; "floor" is the mean error of four sets of as many training crops as
-samples, chosen in the same way.
+is nearest to the request; "floor" is that of as many training crops, chosen in the same way.
 """
 
 from pathlib import Path
@@ -21,19 +20,16 @@ from dsdcli.pipeline.output import Samples
 from dsdcli.pipeline.steer import TOLERANCE, Target, make_steer
 
 POOL = 4000  # crops that the real ones are chosen from
-SETS = 4  # real crops for each sample
 NEAR = 0.03  # of the volume fraction of the first phase
 
 
 def real_crops(dataset: Dataset, split: str, target: Target, like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sets of as many crops as samples (n, *L), of like volume fractions, with the property nearest to the target."""
-    number = SETS * len(like)
-    crops = dataset.crops(split, max(POOL, number), like.shape[1:], rng)
-    off = np.abs((crops == 0).reshape(len(crops), -1).mean(1) - (like == 0).mean())
-    crops = crops[np.argsort(off, kind="stable")[: max(number, int((off < NEAR).sum()))]][: 4 * number]
+    """As many crops as samples (n, *L), of like volume fractions, with the property nearest to the target."""
+    crops = dataset.crops(split, POOL, like.shape[1:], rng)
+    off = np.abs((crops == 0).reshape(POOL, -1).mean(1) - (like == 0).mean())
+    crops = crops[np.argsort(off, kind="stable")[: max(2 * len(like), int((off < NEAR).sum()))]][: 16 * len(like)]
     error = [abs(target.measure(crop, "cpu") - target.value) for crop in crops]
-    nearest = np.argsort(np.nan_to_num(error, nan=np.inf), kind="stable")[:number]
-    return crops[rng.permutation(nearest)].reshape(SETS, *like.shape)
+    return crops[np.argsort(np.nan_to_num(error, nan=np.inf), kind="stable")[: len(like)]]
 
 
 def distance(stack: np.ndarray, real: np.ndarray, names: list[str]) -> float:
@@ -79,9 +75,7 @@ def main() -> None:
             target = make_steer({name: wanted}, None, model.config, axes, "cpu").targets[0]
             rng = np.random.default_rng(chosen.seed)
             heldout, train = (real_crops(dataset, split, target, plain.stack, rng) for split in ("heldout", "train"))
-            held = np.concatenate(heldout)
-            error = 100 * distance(steered.stack, held, names)
-            floor = 100 * np.mean([distance(images, held, names) for images in train])
+            error, floor = (100 * distance(images, heldout, names) for images in (steered.stack, train))
             shift = (np.nanmean(found) - mean) / (wanted - mean)
             unit = f" {target.unit}".rstrip()
             print_row(
