@@ -37,27 +37,27 @@ def gather_classes(
         )
     found: dict[str, Gathered] = {}
     for name in dict.fromkeys(classes):
-        own = [source for source, theirs in zip(sources, classes, strict=True) if theirs == name]
-        found[name] = gather(own, axes, voxel, shape, dtype, offset, endian)
-    (first_name, first), *others = found.items()
-    for name, other in others:
-        if other.slice_axes != first.slice_axes:
-            raise DataError("the classes mix volumes and independent 2D images; ingest them into one dataset each")
-        known = [each.voxel for each in (first, other) if each.voxel is not None]
-        ratio = length_ratio(*(part for size in known for part in (size.value, size.unit))) if len(known) == 2 else None
-        if ratio is not None and abs(ratio - 1) > SAME:
+        named = [source for source, theirs in zip(sources, classes, strict=True) if theirs == name]
+        found[name] = gather(named, axes, voxel, shape, dtype, offset, endian)
+    if len({each.slice_axes for each in found.values()}) > 1:
+        raise DataError("the classes mix volumes and independent 2D images; ingest them into one dataset each")
+    size: VoxelSize | None = None
+    for name, each in found.items():
+        own = each.voxel
+        if size is None or own is None:
+            size = size or own
+        elif abs((length_ratio(own.value, own.unit, size.value, size.unit) or 1) - 1) > SAME:
             raise DataError(
-                f"the voxels of {name} are {known[1].value:g} {known[1].unit}, those of {first_name} "
-                f"{known[0].value:g} {known[0].unit}; one model needs one size"
+                f"the voxels of class {name} are {own.value:g} {own.unit}, those of the classes before it "
+                f"{size.value:g} {size.unit}; one model needs one size"
             )
-    size = next((each.voxel for each in found.values() if each.voxel is not None), None)
     notes = [line for each in found.values() for line in each.notes]
     warnings = [line for each in found.values() for line in each.warnings]
     if any((each.voxel is None) != (size is None) for each in found.values()):
         warnings.append("not all classes say their voxel size; it is taken to be that of those that do")
     images = tuple(image for each in found.values() for image in each.images)
     names = [name for name, each in found.items() for _ in each.images]
-    return Gathered(images, first.slice_axes, size, tuple(notes), tuple(warnings)), names
+    return Gathered(images, next(iter(found.values())).slice_axes, size, tuple(notes), tuple(warnings)), names
 
 
 def crops_of_classes(

@@ -130,10 +130,11 @@ class Dataset:
         """The images of each class as a dataset of their own; without classes this one alone."""
         if not self.classes:
             return (self,)
-        return tuple(
-            replace(self, **{split: tuple(i for i in self.images(split) if i.material == name) for split in SPLITS})
-            for name in self.classes
-        )
+
+        def own(name: str, split: str) -> tuple[LabelledImage, ...]:
+            return tuple(image for image in self.images(split) if image.material == name)
+
+        return tuple(replace(self, train=own(name, "train"), heldout=own(name, "heldout")) for name in self.classes)
 
     def of_class(self, name: str) -> "Dataset":
         """The images of one class.

@@ -22,7 +22,7 @@ from dsdcli.training.run import Run, make_config
 from dsdcli.training.trainer import Trainer
 from tests.conftest import blobs
 
-SETTINGS = TrainSettings("tiny", (16, 16), 120, None, 16, 1e-2, 0, "noflux", "float32", holes=0.0, large=0.0)
+SETTINGS = TrainSettings("tiny", (16, 16), 90, None, 16, 1e-2, 0, "noflux", "float32", holes=0.0, large=0.0)
 
 
 @pytest.fixture(autouse=True)
