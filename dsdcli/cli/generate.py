@@ -19,6 +19,7 @@ from dsdcli.cli.parse import (
     parse_profiles,
     parse_size,
     parse_slice,
+    parse_steer,
 )
 from dsdcli.data.voxel import sides
 from dsdcli.errors import UsageError
@@ -45,6 +46,10 @@ def generate(
     extend: Annotated[list[str] | None, typer.Option(metavar="AXIS=N", help="Go on beyond the border of --known: z=+64 behind it, z=-64 before it, z=64 on both sides; repeatable.", show_default=False)] = None,
     phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Label of a phase in what is known, where it is not that of the model; repeatable.", show_default=False)] = None,
     frequencies: Annotated[Path | None, typer.Option(metavar="FILE", help="Write how often each phase takes each voxel, and the entropy of that, as a TIFF.", show_default=False)] = None,
+    class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Material of the samples, of a model that was trained on several. Default: any of them.", show_default=False)] = None,
+    guidance: Annotated[float | None, typer.Option(metavar="W", help="With --class: 1 as trained, more to exaggerate what sets the class apart. Default: 1.", show_default=False)] = None,
+    steer: Annotated[list[str] | None, typer.Option(metavar="NAME=V[:TOL]", help="Number that every sample is to have, of those that dsd evaluate shows and in its unit, such as interface=0.05:0.002, chords.grain=40 or diffusivity.pore.x=0.1; repeatable. Tolerance by default: 2 %.", show_default=False)] = None,
+    walkers: Annotated[int | None, typer.Option(metavar="N", min=1, help="With --steer: walkers of each sample, of which the best placed go on. Default: 8.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes. Default: 31.", show_default=False)] = None,
     eta: Annotated[float | None, typer.Option(metavar="X", help="Share of back-and-forth hops kept: 0 net flux, 1 the full process. Default: 0.", show_default=False)] = None,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="trapezoidal: long leaps. cfl: the published tau-leaping, one hop per particle and step at most; thousands of evaluations, only a yardstick.")] = "trapezoidal",
@@ -74,6 +79,7 @@ def generate(
 
     from dsdcli.pipeline.load import load
     from dsdcli.pipeline.output import check_maps, output, save_maps
+    from dsdcli.pipeline.steer import steered_lines
     from dsdcli.pipeline.unfinished import begun_seed
 
     reads: list[Path | str] = [path for path in (like, known) if path]
@@ -111,6 +117,10 @@ def generate(
         known_cores=cores,
         extend=parse_extend(extend or []),
         phases=[parse_phase(text) for text in phase or []],
+        class_name=class_name,
+        guidance=guidance,
+        steer=parse_steer(steer or []),
+        walkers=walkers,
         sampler=sampler,
         steps=steps,
         eta=eta,
@@ -132,4 +142,7 @@ def generate(
         f"{len(samples)} samples of {sides(audit['size'])}, exact counts, seed {audit['seed']}, "
         f"{audit['evaluations_per_sample']} evaluations each, {audit['seconds']:.1f} s"
     )
+    if "steering" in audit:
+        for line in steered_lines(written.audit):
+            say(line)
     emit_written(written, as_json)

@@ -70,6 +70,15 @@ def ingest(
             show_default=False,
         ),
     ] = None,
+    class_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="NAME",
+            help="Class of a source, once per source and in their order, for one model of several materials.",
+            show_default=False,
+        ),
+    ] = None,
     holdout: Annotated[
         float | None,
         typer.Option(
@@ -132,6 +141,7 @@ def ingest(
         endian=endian,
         ignore=ignore or [],
         ignore_masks=ignore_mask or [],
+        classes=class_name or [],
     )
     about = describe_dataset(done.dataset)
     rows = [[str(f.label), f.name, f"{f.fraction:.4f}", str(f.voxels)] for f in done.labels]

@@ -14,6 +14,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 # Options called otherwise than the parameter.
 _SPELLED = {
     "boxes": "box",
+    "class_name": "class",
+    "classes": "class",
     "disks": "disk",
     "fractions": "fraction",
     "gates": "gate",

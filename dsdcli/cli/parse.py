@@ -265,3 +265,23 @@ def parse_extend(texts: list[str]) -> dict[str, tuple[int, int]]:
         sign, number = match[2], int(match[3])
         beyond[match[1].lower()] = (before + (sign != "+") * number, behind + (sign != "-") * number)
     return beyond
+
+
+def parse_steer(texts: list[str]) -> dict[str, float | tuple[float, float]]:
+    """``interface=0.05:0.002`` -> {"interface": (0.05, 0.002)}, ``interface=0.05`` -> {"interface": 0.05}.
+
+    Raises:
+        UsageError: anything else, or a name twice.
+    """
+
+    def read(text: str) -> tuple[str, float | tuple[float, float]]:
+        name, _, rest = text.rpartition("=")
+        value, colon, tolerance = rest.partition(":")
+        try:
+            if not name:
+                raise ValueError
+            return name, (parse_number(value), parse_number(tolerance)) if colon else parse_number(value)
+        except ValueError:
+            raise UsageError(f"cannot read --steer '{text}'; write NAME=VALUE:TOLERANCE, or NAME=VALUE") from None
+
+    return _once("--steer", map(read, texts))

@@ -1,10 +1,9 @@
 """The dataset: one HDF5 file with the phase indices of the user's images, split for training and for judging."""
 
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from dsdcli.data.formats.hdf5 import about_hdf5
 from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.hdf5 import new_hdf5
 from dsdcli.data.phases import IGNORED, Phase, from_json, to_json
-from dsdcli.data.places import Places
-from dsdcli.data.voxel import sides
+from dsdcli.data.places import Places, equal_side_orders
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import parse_json
 
@@ -32,10 +30,12 @@ class LabelledImage:
     """Phase indices (uint8) of a 2D image ("YX"), a stack of independent 2D images ("TYX") or a volume ("ZYX").
 
     `dsdcli.data.phases.IGNORED` marks voxels that are left out: no crop holds one, and no fraction counts them.
+    ``material`` is the class of the image in a dataset of several, None in others.
     """
 
     array: np.ndarray
     axes: str
+    material: str | None = None
 
     @property
     def own_axes(self) -> tuple[int, ...]:
@@ -110,6 +110,8 @@ class Dataset:
                         shuffle=True,
                     )
                     stored.attrs["axes"] = image.axes
+                    if image.material is not None:
+                        stored.attrs["class"] = image.material
 
     def images(self, split: str) -> tuple[LabelledImage, ...]:
         """The images of ``split``, "train" or "heldout"."""
@@ -118,13 +120,40 @@ class Dataset:
         return self.train if split == "train" else self.heldout
 
     @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of the images, none in a dataset of one material."""
+        return tuple(dict.fromkeys(image.material for image in self.train if image.material is not None))
+
+    @cached_property
+    def materials(self) -> "tuple[Dataset, ...]":
+        """The images of each class as a dataset of their own; without classes this one alone."""
+        if not self.classes:
+            return (self,)
+
+        def own(name: str, split: str) -> tuple[LabelledImage, ...]:
+            return tuple(image for image in self.images(split) if image.material == name)
+
+        return tuple(replace(self, train=own(name, "train"), heldout=own(name, "heldout")) for name in self.classes)
+
+    def of_class(self, name: str) -> "Dataset":
+        """The images of one class.
+
+        Raises:
+            UsageError: there is no such class.
+        """
+        if name not in self.classes:
+            raise UsageError(f"`class_name={name}`: {self.path} has {', '.join(self.classes) or 'no classes'}")
+        return self.materials[self.classes.index(name)] if len(self.classes) > 1 else self
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the contents: equal for equal phases, voxels, units and split, wherever they came from."""
         head = [to_json(self.phases), self.voxel_size, self.voxel_unit, self.slice_axes, self.downsample]
         digest = hashlib.sha256(json.dumps(head).encode())
         for split in SPLITS:
             for image in self.images(split):
-                digest.update(json.dumps([split, image.axes, image.array.shape]).encode())
+                about = [split, image.axes, image.array.shape, *([image.material] if image.material else [])]
+                digest.update(json.dumps(about).encode())
                 digest.update(np.ascontiguousarray(image.array).data)
         return digest.hexdigest()
 
@@ -167,9 +196,7 @@ class Dataset:
             DataError: no image can hold the crop.
         """
         size = tuple(size)
-        places = self._places(split, size)
-        if not places.exist:
-            raise DataError(self._no_room(split, size, places.views))
+        places = self._room(split, size)
         flat = places.draw(n, rng)
         out = np.empty((n, *size), np.uint8)
         if augment:
@@ -186,14 +213,12 @@ class Dataset:
         self, split: str, n: int, size: Sequence[int], rng: np.random.Generator, rows: range
     ) -> Iterator[np.ndarray]:
         """Of the ``n`` that `crops` would draw, those of ``rows``, one by one: phase indices uint8 (*size)."""
-        places = self._places(split, tuple(size))
-        if not places.exist:
-            raise DataError(self._no_room(split, tuple(size), places.views))
+        places = self._room(split, tuple(size))
         yield from map(places.crop, places.draw(n, rng)[rows.start : rows.stop].tolist())
 
     def holds(self, split: str, size: Sequence[int]) -> bool:
-        """Whether there is any crop of this size."""
-        return self._places(split, tuple(size)).exist
+        """Whether there is any crop of this size, in every class."""
+        return all(part._places(split, tuple(size)).exist for part in self.materials)
 
     @cached_property
     def _known_places(self) -> dict[tuple[str, tuple[int, ...]], Places]:
@@ -220,19 +245,12 @@ class Dataset:
             return [image.array]
         return [np.moveaxis(image.array, "zyx".index(axis), 0) for axis in self.slice_axes]
 
-    def _no_room(self, split: str, size: tuple[int, ...], views: Sequence[np.ndarray]) -> str:
-        wanted = sides(size)
-        if not views:
-            if self.images(split):
-                fix = "use a size with two sides, or, if the images are slices of a volume, dsd ingest with `axes='z'`"
-                return f"crops of {wanted} need a volume, but {self.path} holds independent 2D images; {fix}"
-            return f"{self.path} has no {split} images; run dsd ingest again with another `holdout`"
-        found = ", ".join(sorted({sides(view.shape[1:]) for view in views}))
-        without = "" if all(image.whole for image in self.images(split)) else " without a left-out voxel"
-        return (
-            f"crops of {wanted}{without} do not fit into the {split} images of {self.path} ({found}); use a smaller "
-            "`size`, or run dsd ingest again with a smaller `downsample` or another `holdout`"
-        )
+    def _room(self, split: str, size: tuple[int, ...]) -> Places:
+        """As `_places`, of which there are some; else raises DataError."""
+        places = self._places(split, size)
+        if not places.exist:
+            raise DataError(places.no_room(self.path, split, len(self.images(split))))
+        return places
 
 
 def is_dataset(path: Path) -> bool:
@@ -243,10 +261,9 @@ def is_dataset(path: Path) -> bool:
         return False
 
 
-def equal_side_orders(size: Sequence[int]) -> list[tuple[int, ...]]:
-    """The permutations of axes that leave the shape ``size`` as it is."""
-    orders = itertools.permutations(range(len(size)))
-    return [order for order in orders if tuple(size[axis] for axis in order) == tuple(size)]
+def _stored_image(stored: h5py.Dataset) -> LabelledImage:
+    material = stored.attrs.get("class")
+    return LabelledImage(stored[...], str(stored.attrs["axes"]), None if material is None else str(material))
 
 
 def _read(path: Path, file: h5py.File) -> Dataset:
@@ -260,10 +277,7 @@ def _read(path: Path, file: h5py.File) -> Dataset:
     for split in SPLITS:
         for stored in file[split].values():
             check_claim(stored.shape, stored.dtype.itemsize, f"{path}:{stored.name}", stored.id.get_storage_size())
-    splits = {
-        split: tuple(LabelledImage(stored[...], str(stored.attrs["axes"])) for _, stored in sorted(file[split].items()))
-        for split in SPLITS
-    }
+    splits = {split: tuple(_stored_image(stored) for _, stored in sorted(file[split].items())) for split in SPLITS}
     for image in splits["train"] + splits["heldout"]:
         known = image.array < len(phases)
         if version == VERSION:

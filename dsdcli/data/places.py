@@ -1,11 +1,14 @@
 """The places of crops in images of which some voxels may be left out."""
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from dsdcli.data.phases import IGNORED
+from dsdcli.data.voxel import sides
 
 _ATTEMPTS = 100  # random places tried for a crop before all places without left-out voxels are listed
 
@@ -34,6 +37,21 @@ class Places:
         if not len(self.ends) or self.ends[-1] == 0:
             return False
         return self.whole or self._try(1, np.random.default_rng(0)) is not None or len(self._list()) > 0
+
+    def no_room(self, path: Path, split: str, images: int) -> str:
+        """Why there is no place in a split of the dataset at ``path``, which has so many images."""
+        wanted = sides(self.size)
+        if not self.views:
+            if images:
+                fix = "use a size with two sides, or, if the images are slices of a volume, dsd ingest with `axes='z'`"
+                return f"crops of {wanted} need a volume, but {path} holds independent 2D images; {fix}"
+            return f"{path} has no {split} images; run dsd ingest again with another `holdout`"
+        found = ", ".join(sorted({sides(view.shape[1:]) for view in self.views}))
+        without = "" if self.whole else " without a left-out voxel"
+        return (
+            f"crops of {wanted}{without} do not fit into the {split} images of {path} ({found}); use a smaller "
+            "`size`, or run dsd ingest again with a smaller `downsample` or another `holdout`"
+        )
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Numbers of ``n`` places, int64 (n,): each one without left-out voxels is equally likely.
@@ -85,3 +103,9 @@ def good_places(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     for axis, side in enumerate(size):
         bad = maximum_filter1d(bad, side, axis, origin=-(side // 2))  # over ``side`` voxels, from each one on
     return bad[tuple(slice(n - side + 1) for n, side in zip(image.shape, size, strict=True))] == 0
+
+
+def equal_side_orders(size: Sequence[int]) -> list[tuple[int, ...]]:
+    """The permutations of axes that leave the shape ``size`` as it is."""
+    orders = itertools.permutations(range(len(size)))
+    return [order for order in orders if tuple(size[axis] for axis in order) == tuple(size)]

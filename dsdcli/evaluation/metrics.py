@@ -103,7 +103,7 @@ def _distinct(phases: Sequence[str]) -> list[tuple[int, str]]:
     """Phases, with their indices, whose correlations differ: of two phases both have the same covariance."""
     if len(phases) != 2:
         return list(enumerate(phases))
-    return [_flowing(phases)]
+    return [flowing(phases)]
 
 
 def _lines(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
@@ -172,19 +172,19 @@ def _mean_curvature(image: np.ndarray, phases: Sequence[str], wanted: Collection
 
 
 def _permeability(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
-    index, name = _flowing(phases)
+    index, name = flowing(phases)
     found = permeabilities(image == index, device)
     letters = axis_names(image.ndim)
     return {("permeability", f"{name} {axis}"): _number(k) for axis, k in zip(letters, found, strict=True)}
 
 
 def _network(image: np.ndarray, phases: Sequence[str], wanted: Collection[str], device: str) -> Vectors:
-    index, name = _flowing(phases)
+    index, name = flowing(phases)
     neighbours, throats = network.pore_network(image == index)
     return {("coordination", name): neighbours, ("throat-size", name): throats}
 
 
-def _flowing(phases: Sequence[str]) -> tuple[int, str]:
+def flowing(phases: Sequence[str]) -> tuple[int, str]:
     """The phase through which a liquid flows, with its index: the one called pore, else the first."""
     index = phases.index("pore") if "pore" in phases else 0
     return index, phases[index]

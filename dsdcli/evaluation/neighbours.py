@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dsdcli.data.dataset import Dataset, equal_side_orders
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.places import equal_side_orders
 from dsdcli.errors import DataError
 
 _CELLS = {2: 8, 3: 4}  # blocks along each axis of a 2D and of a 3D image

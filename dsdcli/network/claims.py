@@ -12,6 +12,7 @@ from dsdcli.process.lattice import Boundary
 
 LARGEST = {"channels": 2**14, "blocks": 64, "patch": 16, "fine": 2**14, "kernel": 31, "expansion": 64}
 LEVELS = 8
+CLASSES = 2**10
 SIDE = 2**20  # voxels, of a crop
 ROUNDING = 1e-6  # that sums and symmetries are kept to
 
@@ -100,15 +101,15 @@ def check_model(value: Any, fields: Mapping[str, tuple[str, ...]]) -> None:
     number = len(phases)
     carried = [model.whole("carried", 0, number - 1, c) for c in model.list("carried", number - 1, number)]
     model.demand(carried == sorted(set(carried)), "must be distinct and ascending", "carried")
-    fractions = np.array([model.number("fractions", f) for f in model.list("fractions", number, number)])
-    sound = fractions.min() >= 0 and abs(fractions.sum() - 1) <= ROUNDING
-    model.demand(bool(sound), "must be shares of 1", "fractions")
+    _check_fractions(model, number)
     model.demand(model.get("boundary") in get_args(Boundary), "must be noflux or periodic", "boundary")
     for side in model.list("size", 1, 3):
         model.whole("size", 1, SIDE, side)
     low, high = model.positive("dose_min"), model.positive("dose_max")
     model.demand(low < high, "must be larger than dose_min", "dose_max")
     _check_covariance(model, len(carried))
+    if "classes" in model.values:
+        _check_classes(model, number, len(carried), fields["classes"])
     _check_architecture(Claims(model.get("architecture"), "architecture"), fields["architecture"])
     if model.get("voxel_size") is not None:
         model.positive("voxel_size")
@@ -116,6 +117,22 @@ def check_model(value: Any, fields: Mapping[str, tuple[str, ...]]) -> None:
     for name in ("voxel_unit", "dataset", "dataset_digest"):
         if model.get(name) is not None:
             model.text(name)
+
+
+def _check_fractions(model: Claims, number: int) -> None:
+    fractions = np.array([model.number("fractions", f) for f in model.list("fractions", number, number)])
+    sound = fractions.min() >= 0 and abs(fractions.sum() - 1) <= ROUNDING
+    model.demand(bool(sound), "must be shares of 1", "fractions")
+
+
+def _check_classes(model: Claims, phases: int, carried: int, fields: tuple[str, ...]) -> None:
+    found = [Claims(each, f"classes[{i}]") for i, each in enumerate(model.list("classes", 1, CLASSES))]
+    for each in found:
+        each.only(*fields)
+        _check_fractions(each, phases)
+        _check_covariance(each, carried)
+    names = [each.text("name") for each in found]
+    model.demand(len(set(names)) == len(names), "must have distinct names", "classes")
 
 
 def _check_covariance(model: Claims, number: int) -> None:

@@ -9,7 +9,8 @@ from dsdcli.network.claims import Claims, check_model
 from dsdcli.process.lattice import Boundary
 
 FORMAT_VERSION = 3
-READABLE = (2, 3)  # 2: one phase was not carried, and the network took moments over the image
+WITH_CLASSES = 4  # a model of several materials, which earlier releases cannot read
+READABLE = (2, 3, 4)  # 2: one phase was not carried, and the network took moments over the image
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,19 @@ def preset(name: str, ndim: int = 2) -> Architecture:
 
 
 @dataclass(frozen=True)
+class Material:
+    """One of the classes of a model.
+
+    Attributes:
+        fractions, integral_range: as of `ModelConfig`, of its own training images.
+    """
+
+    name: str
+    fractions: tuple[float, ...]
+    integral_range: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Everything a sampler must know of a model besides its weights.
 
@@ -91,6 +105,7 @@ class ModelConfig:
         integral_range: of the carried phases and between them (C, C), in voxels: how much the longest waves vary.
         voxel_size, voxel_unit: physical side of a voxel, None when unknown.
         dataset, dataset_digest: name and content hash of the dataset it was trained on.
+        classes: of the training images, in the order of the network's inputs; none for one material.
     """
 
     phases: tuple[Phase, ...]
@@ -106,6 +121,7 @@ class ModelConfig:
     voxel_unit: str | None = None
     dataset: str | None = None
     dataset_digest: str | None = None
+    classes: tuple[Material, ...] = ()
 
     @property
     def ndim(self) -> int:
@@ -113,7 +129,11 @@ class ModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` turns back into an equal config."""
-        return {"format": "dsd-model", "format_version": FORMAT_VERSION, **asdict(self)}
+        about = asdict(self)
+        if self.classes:
+            return {"format": "dsd-model", "format_version": WITH_CLASSES, **about}
+        del about["classes"]  # so that models of one material stay what they were, byte for byte
+        return {"format": "dsd-model", "format_version": FORMAT_VERSION, **about}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "ModelConfig":
@@ -130,13 +150,17 @@ class ModelConfig:
             )
         if value["format_version"] == 2:
             value = _as_format_3(value)
-        names = {"model": cls, "phases": Phase, "architecture": Architecture}
+        names = {"model": cls, "phases": Phase, "architecture": Architecture, "classes": Material}
         check_model(value, {name: tuple(f.name for f in fields(kind)) for name, kind in names.items()})
-        known = {f.name: value[f.name] for f in fields(cls)}
+        known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
         architecture = known["architecture"]
         known["architecture"] = Architecture(**{**architecture, "channels": tuple(architecture["channels"])})
         known["phases"] = tuple(Phase(**phase) for phase in known["phases"])
         known["integral_range"] = tuple(map(tuple, known["integral_range"]))
+        known["classes"] = tuple(
+            Material(c["name"], tuple(c["fractions"]), tuple(map(tuple, c["integral_range"])))
+            for c in known.get("classes", ())
+        )
         for name in ("carried", "fractions", "size"):
             known[name] = tuple(known[name])
         return cls(**known)

@@ -43,16 +43,19 @@ class Given:
         known: True for the phase that a voxel is known to have, bool (B, K, *L); None where nothing is known.
         cells: boxes whose own counts are given; None for none.
         totals: voxels of each phase in each cell (B, R, K).
+        kinds: number of the class of each image, int64 (B,), -1 where the network is not told; None for no image.
     """
 
     known: torch.Tensor | None = None
     cells: Cells | None = None
     totals: torch.Tensor | None = None
+    kinds: torch.Tensor | None = None
 
     def take(self, which: Sequence[int]) -> "Given":
         """Of these images of the batch."""
-        known, totals = (None if part is None else part[list(which)] for part in (self.known, self.totals))
-        return Given(known, self.cells, totals)
+        parts = (self.known, self.totals, self.kinds)
+        known, totals, kinds = (None if part is None else part[list(which)] for part in parts)
+        return Given(known, self.cells, totals, kinds)
 
     def impose(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits (B, K, *L) of the clean image that agree with what is given."""
@@ -72,8 +75,8 @@ class UndoNet(nn.Module):
 
     The network sees the counts of the carried phases, a mask channel: 1 on the sites where particles may walk, -1
     where they are frozen, and, where voxels of the clean image are known, what they are; the zero padding of its
-    convolutions then shows it where the image ends, at no cost. The condition is log s and the mean count of each phase
-    where it may walk.
+    convolutions then shows it where the image ends, at no cost. The condition is log s, the mean count of each phase
+    where it may walk, and, in a model of several materials, which one it is (all zeros where it is not told).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -82,7 +85,7 @@ class UndoNet(nn.Module):
         self.phases = len(config.carried)
         inputs = self.phases + 1
         outputs = self.phases * 2 * config.ndim + len(config.phases)
-        condition = DOSE_FEATURES + self.phases
+        condition = DOSE_FEATURES + self.phases + len(config.classes)
         self.calibration: torch.Tensor | None
         self.register_buffer("calibration", None)
         self.net: LocalNet | UNet
@@ -110,6 +113,8 @@ class UndoNet(nn.Module):
         fields = [counts - mean[(..., *(None,) * self.config.ndim)], 2 * inside - 1]
         field = torch.cat(fields if given.known is None else [*fields, given.known.float()], dim=1)
         condition = torch.cat([self._dose_features(dose), mean], dim=1)
+        if self.config.classes:
+            condition = torch.cat([condition, self._class_features(given.kinds, condition)], dim=1)
         periodic = domains[0][1].boundary == "periodic"
         padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
         out = self.net(padded, condition, ring)[(..., *crop)].float()
@@ -162,6 +167,13 @@ class UndoNet(nn.Module):
         k = torch.arange(1, DOSE_FEATURES // 2 + 1, device=dose.device)
         angle = DOSE_FREQUENCY * torch.log(dose.double() / DOSE_ORIGIN)[:, None] * k
         return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1).float()
+
+    def _class_features(self, kinds: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+        """1 for the class of each image, (B, classes)."""
+        number = len(self.config.classes)
+        if kinds is None:
+            return like.new_zeros(len(like), number)
+        return F.one_hot(kinds + 1, number + 1)[:, 1:].to(like)
 
 
 def tempered(log_ratio: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:

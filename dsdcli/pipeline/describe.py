@@ -78,6 +78,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
             }
             for index, phase in enumerate(dataset.phases)
         ],
+        "classes": list(dataset.classes),
         "images": {
             split: [{"axes": image.axes, "shape": list(image.array.shape)} for image in dataset.images(split)]
             for split in SPLITS

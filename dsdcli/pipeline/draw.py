@@ -51,11 +51,11 @@ def draw(
         order: of the samples from ``first`` on.
         progress: is told the evaluations of the network, and how many there will be.
     """
-    each = job.settings.evaluations
-    total = each and each * sum(-(-len(part) // job.batch) for part in ranges)
-    progress(0, total, "")
+    batches = [-(-len(part) // job.batch) for part in ranges]
+    each = None if job.steer else job.settings.evaluations
+    progress(0, each and each * sum(batches), "")
     done = before = 0
-    for part in ranges:
+    for part, own in zip(ranges, batches, strict=True):
         wanted = order.part(part.start - first, part.stop - first)
         began = time.monotonic()
         for state in _states(job, wanted, part):
@@ -74,7 +74,7 @@ def draw(
                     for index, decoded in state.finished
                 )
                 began = time.monotonic()
-            progress(done + state.evaluations, total, "")
+            progress(done + state.evaluations, state.total and state.total // own * sum(batches), "")
         done = before
 
 
@@ -84,8 +84,21 @@ def _states(job: Job, order: Order, indices: range) -> Iterator[State]:
         models = [model.network for model in job.planes]
         totals = order.totals[:, 0]
         return sweep(models, totals, job.lattice, job.settings, job.seed, indices, around=around, known=known)
-    of = job.model, order.totals, job.lattice, job.settings, job.seed, job.batch
-    return generate(*of, indices=indices, cells=order.cells, around=around, known=known)
+    return generate(
+        job.model,
+        order.totals,
+        job.lattice,
+        job.settings,
+        job.seed,
+        job.batch,
+        indices=indices,
+        cells=order.cells,
+        around=around,
+        known=known,
+        steering=job.steer.steering if job.steer else None,
+        kind=job.kind,
+        guidance=job.guidance,
+    )
 
 
 def _record(job: Job, order: Order, row: int, index: int, decoded: Decoded) -> dict[str, Any]:
@@ -106,4 +119,8 @@ def _record(job: Job, order: Order, row: int, index: int, decoded: Decoded) -> d
     }
     if order.cells is not None:
         record["cells"] = {name: achieved[:, k].tolist() for k, name in enumerate(names)}
+    if job.material is not None:
+        record["class"] = job.material
+    if job.steer is not None:
+        record["steered"] = job.steer.achieved(decoded.image)
     return record

@@ -1,6 +1,5 @@
 """Evaluation: samples beside the real images that the model never saw."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +21,12 @@ from dsdcli.evaluation.workers import Workers
 from dsdcli.files import check_outputs
 from dsdcli.moves import settle
 from dsdcli.pipeline.defaults import newest_dataset, newest_samples, recorded_dataset
+from dsdcli.pipeline.gates import check_gates, failed_gates
 from dsdcli.pipeline.inputs import differences, named_phases, open_real, read_stack, with_voxels_of
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.record import check_seed, provenance
 from dsdcli.view import table
 from dsdcli.view.report import comparison_table, is_report, write_report
-
-_PASSED = ("indistinguishable", "novel", "diverse")  # whatever the ratio: it is more than a limit only by chance
 
 MOST_CROPS = 10**6
 
@@ -94,6 +92,7 @@ def evaluate(
     report: Path | str | None = None,
     gates: Mapping[str, float] | None = None,
     skip_bad: bool = False,
+    class_name: str | None = None,
     jobs: int | None = None,
     scheduler: str | None = None,
     device: str = "cpu",
@@ -117,6 +116,8 @@ def evaluate(
         report: write a page with sheets, curves and the table to this file.
         gates: largest ratio by metric ("all" for every one); see `Evaluated.failed`.
         skip_bad: leave out images of a folder that cannot be read.
+        class_name: of the real images, in a dataset of several materials; by default that which the record of the
+            samples names.
         jobs: processes; by default as many as cores, where the work is worth it.
         scheduler: address of a dask cluster to measure on.
         device: where to solve for diffusion: cpu, cuda or auto.
@@ -129,7 +130,7 @@ def evaluate(
     chosen, _ = choose_metrics(metrics), check_seed(seed)
     if crops is not None and not 1 <= crops <= MOST_CROPS:
         raise UsageError(f"`crops={crops}`: it must lie between 1 and {MOST_CROPS}")
-    _check_gates(gates or {}, chosen)
+    check_gates(gates or {}, chosen)
     if samples is None:
         samples = _newest_samples(note)
     path = Path(samples) if isinstance(samples, Path | str) else None
@@ -142,6 +143,7 @@ def evaluate(
     dataset = _open_real(real, samples, ignore, [str(mask) for mask in ignore_masks], note)
     named = list(phases.items()) if isinstance(phases, Mapping) else list(phases)
     stack = _read(samples, dataset, named, skip_bad, note)
+    dataset = _of_class(dataset, class_name, stack, note)
     remarks, unfair = differences(stack, dataset)
     resampled = None
     if resample:
@@ -187,7 +189,7 @@ def evaluate(
         "seed": seed,
         **provenance(),
     }
-    result = Evaluated(found, stack, dataset, context, _failed(gates or {}, found))
+    result = Evaluated(found, stack, dataset, context, failed_gates(gates or {}, found))
     if report is not None:
         result.report(report)
         note(f"report: {report}")
@@ -210,29 +212,6 @@ def choose_metrics(metrics: str | Sequence[str]) -> tuple[str, ...]:
     if strange or not names:
         raise UsageError(f"there is no metric '{', '.join(strange)}'; there are fast, all, {', '.join(METRICS)}")
     return names
-
-
-def _check_gates(gates: Mapping[str, float], chosen: tuple[str, ...]) -> None:
-    for name, limit in gates.items():
-        if name != "all" and name not in chosen:
-            raise UsageError(f"`gates={name}`: this metric is not computed; there are all, {', '.join(chosen)}")
-        if not limit > 0:
-            raise UsageError(f"`gates={name}={limit:g}`: a ratio is larger than 0")
-
-
-def _failed(gates: Mapping[str, float], found: Evaluation) -> tuple[str, ...]:
-    limits = [(row, gates.get(row.metric, gates.get("all", math.inf))) for row in found.rows]
-    missed = (
-        f"{row.metric} {row.subject} {row.verdict}"
-        for row, at in limits
-        if row.verdict == "unmatched" and at < math.inf
-    )
-    high = (
-        f"{row.metric} {row.subject} {row.ratio:.2f} > {limit:g}"
-        for row, limit in limits
-        if row.ratio > limit and row.verdict not in (*_PASSED, "unmatched")
-    )
-    return (*missed, *high)
 
 
 def _newest_samples(note: Note) -> Path:
@@ -284,6 +263,14 @@ def _recorded_dataset(samples: Samples | np.ndarray | Path | str, note: Note) ->
     if isinstance(samples, Samples):
         return (samples.audit or {}).get("dataset")
     return recorded_dataset(Path(samples).with_suffix(".json"), note) if isinstance(samples, Path | str) else None
+
+
+def _of_class(dataset: Dataset, name: str | None, samples: Samples, note: Note) -> Dataset:
+    """The real images of a class: the one named, or that of the samples."""
+    if name is None and (made := (samples.audit or {}).get("class")) in dataset.classes:
+        name = made
+        note(f"real: class {name}, as that of the samples")
+    return dataset if name is None else dataset.of_class(name)
 
 
 def _read(

@@ -16,8 +16,10 @@ from dsdcli.pipeline.order import make_order
 from dsdcli.pipeline.output import Samples
 from dsdcli.pipeline.parts import part_indices
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
+from dsdcli.pipeline.steer import Wanted, make_steer
 from dsdcli.pipeline.stream import Stream
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.steering import steerable
 
 
 def stream(
@@ -40,6 +42,10 @@ def stream(
     known_cores: Sequence[Core] = (),
     extend: Mapping[str, tuple[int, int]] | None = None,
     phases: Mapping[str, int] | Sequence[tuple[str, int]] = (),
+    steer: Mapping[str, Wanted] | None = None,
+    walkers: int | None = None,
+    class_name: str | None = None,
+    guidance: float | None = None,
     sampler: str | Sampler = "trapezoidal",
     steps: int | None = None,
     eta: float | None = None,
@@ -76,6 +82,12 @@ def stream(
         known_cores: discs or columns that are known: centre (y, x), radius and image.
         extend: voxels by which the samples reach beyond ``known``, before and behind it, by axis.
         phases: label of a phase of the model in what is known; by default those of the model.
+        steer: numbers that the samples are to have, in the units of `evaluate`, by name (as
+            `dsdcli.evaluation.quantity.Quantity.of` has it): ``{"interface": 0.05}``, or with a tolerance, which is
+            2 % otherwise, ``{"diffusivity.pore.z": (0.1, 0.005)}``.
+        walkers: of each sample, of which the best placed go on; 8 where there is something to steer to.
+        class_name: material of the samples, of a model of several; by default any of them.
+        guidance: how much that counts: 1 as trained, more to exaggerate what sets the class apart.
         sampler: name of a registered sampler, or a sampler.
         steps, eta: settings of the sampler, where it is given by name.
         batch: samples computed at a time, which changes memory and speed, not the samples.
@@ -100,9 +112,17 @@ def stream(
         raise UsageError("`unknown` is a label in an image; give it by `known`")
     scan = None if known is None else read_scan(known, config.phases, ndim, named, None, unknown)
     size = size or known_size(scan, extend or {})
+    steer_to = make_steer(steer, walkers, config, ndim, str(model.device))
+    if steer_to is not None:
+        if ndim > config.ndim:
+            raise UsageError("a 2D model makes volumes plane by plane, which `steer` cannot follow; take a 3D model")
+        if scheduler is not None:
+            raise UsageError("`scheduler` cannot steer: its workers measure nothing; make parts of the job by `part`")
+        steerable(chosen)
     cluster = None if scheduler is None else Cluster.at(scheduler, device)
     workers = (cluster.device, cluster.free) if cluster else None
-    job = Job.of(model, size, boundary, chosen, seed, batch, planes, workers)
+    job = Job.of(model, size, boundary, chosen, seed, batch, planes, workers, steer_to)
+    job = job.of_class(class_name, guidance)
     told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)
     for each in job.planes or (model,):
         if told and each.config.architecture.kind != "local":

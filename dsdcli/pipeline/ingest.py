@@ -1,9 +1,10 @@
 """From the user's segmented images to a dataset."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dsdcli.data.classes import gather_classes
 from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
 from dsdcli.data.downsample import majority
 from dsdcli.data.fit import SIDES, fitting_sides, largest_side
@@ -58,6 +59,7 @@ def ingest(
     endian: str = "little",
     ignore: Sequence[int] = (),
     ignore_masks: Sequence[str | Path] = (),
+    classes: Sequence[str] = (),
 ) -> Ingested:
     """Read segmented images, name their phases, coarsen, split, and write a dataset.
 
@@ -78,6 +80,7 @@ def ingest(
         endian: their byte order, "little" or "big".
         ignore: labels of voxels to leave out.
         ignore_masks: images of the shape of the sources, or of a slice; what is not 0 in them is left out.
+        classes: of every source, where they are of several materials; each is split by itself.
 
     Raises:
         UsageError: options that are wrong or contradict the data, or an output that may not be written.
@@ -94,7 +97,8 @@ def ingest(
     masks = [str(mask) for mask in ignore_masks]
     wanted = None if out is None else Path(out)
     path, notes = _output(files, masks, wanted)
-    gathered = gather(files, axes, voxel, shape, dtype, offset, endian)
+    reading = (axes, voxel, shape, dtype, offset, endian)
+    gathered, materials = gather_classes(files, classes, *reading) if classes else (gather(files, *reading), [])
     labelled, doubts = leave_out(gathered.images, ignore, masks)
     voxels = labelled.counts()
     try:
@@ -117,11 +121,9 @@ def ingest(
             if found.fraction < _RARE
         ]
     coarse = [_coarsen(image, downsample) for image in labelled.indices(index_of)]
+    train, heldout, what = _split(coarse, materials, holdout)
     if holdout is None:
-        train, heldout, what = split_to_fit(coarse)
         notes.append(f"held out to judge by: {what} (`holdout` chooses another share)")
-    else:
-        train, heldout = split(coarse, holdout)
     size = gathered.voxel
     dataset = Dataset(
         path=path,
@@ -149,7 +151,9 @@ def ingest(
             f"enough for 2D crops; sub-volumes of {SIDES[0]} voxels a side, for a 3D model, do not fit, "
             f"only up to {largest_side(dataset, 3)}: hold out more for these, such as `holdout=0.5`"
         )
-    notes += doubt_fractions(independent_images(dataset), [phase.name for phase in dataset.phases])
+    for material in dataset.materials:
+        doubts = doubt_fractions(independent_images(material), [phase.name for phase in dataset.phases])
+        notes += [f"{material.train[0].material}: {line}" if classes else line for line in doubts]
     with claim(path, wait=True):
         _output(files, masks, wanted)  # again: it may have been written meanwhile
         dataset.write(path)
@@ -197,7 +201,24 @@ def _coarsen(image: LabelledImage, factor: int) -> LabelledImage:
     if min(indices.shape[axis] for axis in axes) < factor:
         size = sides(indices.shape)
         raise UsageError(f"`downsample={factor}` leaves nothing of an image of {size}; use a smaller factor")
-    return LabelledImage(majority(indices, factor, axes), image.axes)
+    return replace(image, array=majority(indices, factor, axes))
+
+
+def _split(
+    images: Sequence[LabelledImage], materials: Sequence[str], holdout: float | None
+) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...], str]:
+    """The training and the held-out images of every class, which ``materials`` names, and what was held out."""
+    if not materials:
+        return split_to_fit(images) if holdout is None else (*split(images, holdout), "")
+    train: list[LabelledImage] = []
+    heldout: list[LabelledImage] = []
+    what = {}
+    for name in dict.fromkeys(materials):
+        own = [image for image, theirs in zip(images, materials, strict=True) if theirs == name]
+        *parts, what[name] = _split(own, (), holdout)
+        for kept, part in zip((train, heldout), parts, strict=True):
+            kept += [replace(image, material=name) for image in part]
+    return tuple(train), tuple(heldout), "; ".join(f"{name}: {words}" for name, words in what.items())
 
 
 def _too_small(dataset: Dataset) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
+from dsdcli.data.dataset import Dataset, is_dataset
 from dsdcli.data.downsample import coarsen
 from dsdcli.data.formats import image_files, is_slices
 from dsdcli.data.ignored import doubt_corners, leave_out
@@ -183,7 +183,7 @@ def with_voxels_of(samples: Samples, dataset: Dataset) -> tuple[Dataset, str]:
             "coarsen the samples instead"
         )
     train, heldout = (
-        tuple(LabelledImage(coarsen(image.array, ratio, image.own_axes), image.axes) for image in dataset.images(split))
+        tuple(replace(image, array=coarsen(image.array, ratio, image.own_axes)) for image in dataset.images(split))
         for split in ("train", "heldout")
     )
     text = f"the real images were resampled by majority, from voxels of {sizes[0]} to those of the samples, {sizes[1]}"

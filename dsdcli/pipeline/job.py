@@ -1,7 +1,7 @@
 """A request for samples, checked against the model: all that decides them, and the counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from dsdcli.device import free_memory, free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.model import LoadedModel
+from dsdcli.pipeline.steer import Steer
 from dsdcli.process.lattice import Lattice, as_boundary
 from dsdcli.record import check_seed
 from dsdcli.sampling.blocks import fitting_batch, peak_bytes
+from dsdcli.sampling.guidance import MOST_GUIDANCE
 from dsdcli.sampling.registry import make_sampler
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.sweeps import PlaneSweeps
@@ -32,6 +34,9 @@ class Job:
 
     Attributes:
         planes: of a volume that 2D models make, the one for the planes across each axis.
+        steer: what the samples are to have besides; None for nothing.
+        material: the class of the samples, None for any.
+        guidance: how much that class counts; see `dsdcli.sampling.guidance`.
     """
 
     loaded: LoadedModel
@@ -40,6 +45,9 @@ class Job:
     seed: int
     batch: int
     planes: tuple[LoadedModel, ...] = ()
+    steer: Steer | None = None
+    material: str | None = None
+    guidance: float = 1.0
 
     @classmethod
     def of(
@@ -52,6 +60,7 @@ class Job:
         batch: int | None,
         planes: Mapping[str, LoadedModel] | None = None,
         elsewhere: tuple[str, int] | None = None,
+        steer: Steer | None = None,
     ) -> "Job":
         """Check the request against the model; ``None`` takes what it was trained with, a new seed, and as many samples
         at a time as suit the memory that is free. Three sides for a 2D model make volumes, by sweeps over planes.
@@ -80,11 +89,11 @@ class Job:
         if batch is None:
             device = torch.device(elsewhere[0]) if elsewhere else loaded.device
             free = elsewhere[1] if elsewhere else free_memory(device)
-            batch = fitting_batch(config, lattice, device, free)
+            batch = max(1, fitting_batch(config, lattice, device, free) // (steer.steering.walkers if steer else 1))
         if batch < 1:
             raise UsageError(f"`batch={batch}`: it must be at least 1")
         across = _across(loaded, planes or {}) if isinstance(settings, PlaneSweeps) else ()
-        return cls(loaded, lattice, settings, pick_seed(seed), batch, across)
+        return cls(loaded, lattice, settings, pick_seed(seed), batch, across, steer)
 
     def check_memory(self, number: int) -> None:
         """See, before the work, that there is memory for so many samples, but for those that are kept.
@@ -93,7 +102,8 @@ class Job:
             UsageError: there is not; says what is needed.
         """
         config, device, lattice = self.loaded.config, self.loaded.device, self.lattice
-        at_once = together = min(self.batch, number)
+        at_once = min(self.batch, number)
+        together = at_once * self.walkers
         if isinstance(self.settings, PlaneSweeps):  # the planes of one orientation
             lattice = Lattice(tuple(sorted(lattice.shape)[1:]), lattice.boundary)
             together = self.lattice.sites // lattice.sites
@@ -112,6 +122,50 @@ class Job:
             )
         across = ", ".join(f"{axis}: {name}" for axis, name in zip(AXES, names, strict=True))
         return f"the volume is made of planes like the images of three models, across {across}"
+
+    @property
+    def walkers(self) -> int:
+        """That each sample takes."""
+        return self.steer.steering.walkers if self.steer else 1
+
+    @property
+    def kind(self) -> int | None:
+        """Number of the class of the samples."""
+        return (
+            None if self.material is None else [each.name for each in self.loaded.config.classes].index(self.material)
+        )
+
+    @property
+    def evaluated(self) -> int:
+        """Network evaluations of a sample for each of its walk: of every walker, and with guidance twice."""
+        return self.walkers * (1 if self.guidance == 1 else 2)
+
+    @property
+    def typical(self) -> tuple[float, ...]:
+        """Volume fractions of the training images, of the class of the samples."""
+        config = self.loaded.config
+        return config.fractions if self.kind is None else config.classes[self.kind].fractions
+
+    def of_class(self, name: str | None, guidance: float | None) -> "Job":
+        """The same for samples of a class of the model.
+
+        Raises:
+            UsageError: no such class, a model without any, or guidance that means nothing.
+        """
+        if name is None:
+            if guidance is not None:
+                raise UsageError(f"`guidance={guidance:g}` is towards a class; name one by `class_name`")
+            return self
+        names = [each.name for each in self.loaded.config.classes]
+        if name not in names:
+            known = f"has the classes {', '.join(names)}" if names else "is of one material, without classes"
+            raise UsageError(f"`class_name={name}`: {self.path.name} {known}")
+        if isinstance(self.settings, PlaneSweeps):
+            raise UsageError("a 2D model makes volumes plane by plane, of any class; leave out `class_name`")
+        guidance = 1.0 if guidance is None else guidance
+        if not 0 <= guidance <= MOST_GUIDANCE:
+            raise UsageError(f"`guidance={guidance:g}`: it must lie between 0 and {MOST_GUIDANCE:g}")
+        return replace(self, material=name, guidance=guidance)
 
     @property
     def model(self) -> UndoNet:

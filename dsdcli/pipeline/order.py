@@ -112,11 +112,13 @@ def make_order(
         cells = cells_of(list(maps.values()), lattice.shape, exact_in, lattice.boundary)
     if like is not None:
         dataset = like if isinstance(like, Dataset) else Dataset.open(like)
+        if job.material in dataset.classes:
+            dataset = dataset.of_class(job.material)
         totals, crops_of = _totals_like(job, number, indices, dataset, cells), dataset.digest
     elif cells is not None:
         if counts:
             raise UsageError("`counts` are those of a whole sample; with cells of their own give `fractions` instead")
-        table = table_of(by_phase(maps, fractions, config.phases), cells, config.fractions)
+        table = table_of(by_phase(maps, fractions, config.phases), cells, job.typical)
         totals = np.broadcast_to(table, (len(indices), *table.shape))
     else:
         whole = _whole(job, fractions, counts, known)
@@ -128,7 +130,7 @@ def make_order(
 
 def _whole(job: Job, fractions: Mapping[str, float], counts: Mapping[str, int], known: Known | None) -> np.ndarray:
     """Voxels of every phase in a sample, (K,). Those not asked for share what is neither known nor asked for."""
-    phases, sites, typical = job.loaded.phases, job.lattice.sites, job.loaded.config.fractions
+    phases, sites, typical = job.loaded.phases, job.lattice.sites, job.typical
     if known is None or len({*fractions, *counts}) == len(phases):
         return resolve_counts(phases, sites, fractions, counts, typical)
     wanted = resolve_counts(phases, sites, fractions, counts, typical)  # checks what is asked for

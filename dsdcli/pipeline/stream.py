@@ -130,11 +130,15 @@ class Stream:
             part["part"] = list(self.part)
         if self.cluster:
             part["device"] = self.cluster.device
+        if job.material is not None:
+            part |= {"class": job.material, "guidance": job.guidance}
+        if job.steer is not None:
+            part |= job.steer.record()
         if job.planes:
             part["assumes"] = job.assumed()
             part["planes"] = {axis: model_record(model) for axis, model in zip(AXES, job.planes, strict=True)}
-        if self._taken:
-            part["evaluations_per_sample"] = round(self._evaluations / self._taken)  # where the rates decide, a mean
+        if self._taken:  # where the rates decide, a mean
+            part["evaluations_per_sample"] = round(self._evaluations / self._taken) * job.evaluated
         return audit_record(
             job.loaded,
             job.lattice,

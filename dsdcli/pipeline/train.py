@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dsdcli.data.classes import UNTOLD, crops_of_classes
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.split import independent_images
 from dsdcli.data.voxel import sides
@@ -176,7 +177,9 @@ def _started(
     needed = step_bytes(architecture_of(settings.preset, len(settings.size)), settings, data, ranks.count)
     needed *= ranks.here if device.type == "cpu" else 1
     require(needed, free_memory(device), what, "a smaller `size` or `batch`")
-    for line in notes + doubt_fractions(independent_images(data), [phase.name for phase in data.phases]):
+    for material in data.materials:
+        notes += doubt_fractions(independent_images(material), [phase.name for phase in data.phases])
+    for line in notes:
         note(f"note: {line}")
     return data, settings
 
@@ -238,10 +241,14 @@ def draw_sheet(trainer: Trainer, path: Path) -> Path:
     """Draw a few samples with the counts of held-out crops, and write them below these as a PNG sheet."""
     size, config = trainer.settings.size, trainer.model.config
     number = max(1, min(SHEET_IMAGES, SHEET_SITES // trainer.lattice.sites))
-    crops = trainer.dataset.crops("heldout", number, size, np.random.default_rng(1))
+    crops, kinds = crops_of_classes(trainer.dataset, "heldout", number, size, np.random.default_rng(1))
     totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
     sampler = Trapezoidal(steps=SHEET_STEPS)
-    images = stack_of(generate(trainer.average, totals, trainer.lattice, sampler, 0, number))
+    images = np.empty_like(crops)
+    for kind in np.unique(kinds).tolist():
+        own, told = kinds == kind, None if kind == UNTOLD else kind
+        states = generate(trainer.average, totals[own], trainer.lattice, sampler, 0, number, kind=told)
+        images[own] = stack_of(states)
     titles = ["real"] * len(crops) + ["generated"] * len(crops)
     write_sheet(path, np.concatenate([crops, images]), config.phases, len(crops), titles)
     return path

@@ -215,6 +215,14 @@ def leap(
     return replace(now, site=lattice.move(now.site, (hops[..., 0] - hops[..., 1]).to(torch.int64)))
 
 
+def follow(now: Particles, parents: torch.Tensor) -> Particles:
+    """The particles of every image where those of another are, ``parents`` (B,), which has as many of each phase."""
+    sizes = torch.bincount(now.image, minlength=len(parents))
+    first = sizes.cumsum(0) - sizes
+    place = torch.arange(len(now), device=parents.device) - first[now.image]
+    return replace(now, site=now.site[first[parents[now.image]] + place])
+
+
 def hop(
     now: Particles, probability: torch.Tensor, lattice: Lattice, generators: Sequence[torch.Generator]
 ) -> Particles:

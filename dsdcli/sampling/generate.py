@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,8 +15,10 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, scatter
 from dsdcli.sampling.blocks import InBlocks
+from dsdcli.sampling.guidance import Guided
 from dsdcli.sampling.rates import Freezing, Rates
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.steering import Flock, Steering, steerable
 
 # Where the walk back of whole images starts, relative to the largest dose of the training: waves of a crop's length are
 # drawn from the material's integral range, so that the network need not tell them from noise (method.md, section 6).
@@ -36,9 +39,10 @@ class Progress:
     finished: tuple[tuple[int, Decoded], ...] = ()
 
 
-def sample_seed(seed: int, index: int) -> int:
-    """Seed of sample ``index`` of the job ``seed``: a function of the two alone."""
-    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
+def sample_seed(seed: int, index: int, walker: int = 0) -> int:
+    """Seed of sample ``index`` of the job ``seed``, or of another of its walkers: a function of these alone."""
+    key = [seed, index, walker] if walker else [seed, index]
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
 
 
 def generate(
@@ -52,6 +56,9 @@ def generate(
     indices: range | None = None,
     known: np.ndarray | None = None,
     cells: Cells | None = None,
+    steering: Steering | None = None,
+    kind: int | None = None,
+    guidance: float = 1.0,
 ) -> Iterator[Progress]:
     """Draw one image for every row of ``totals``, with exactly these voxels of each phase.
 
@@ -68,13 +75,22 @@ def generate(
         indices: of the images in the job, one after another, one for each row of ``totals``; by default from 0 on.
         known: voxels of ``around`` that are known, bool (*L), on a whole lattice.
         cells: of a whole lattice, each with totals of its own.
+        steering: what is wanted besides. Every image is then one of several walkers, all of which take memory; a single
+            walker is the image as it would be without.
+        kind: number of the class of all images; None for a model without, or for any class.
+        guidance: with a class, as of `dsdcli.sampling.guidance.Guided`; at 1 it costs nothing.
+
+    Raises:
+        UsageError: a sampler that cannot be steered.
     """
     config = model.config
     indices = range(len(totals)) if indices is None else indices
     if len(indices) != len(totals) or indices.step != 1:
         raise ValueError(f"{indices} does not number the {len(totals)} rows of the totals one by one")
     device = next(model.parameters()).device
-    spectrum = torch.tensor(config.integral_range, dtype=torch.float64)
+    material = config if kind is None else config.classes[kind]
+    spectrum = torch.tensor(material.integral_range, dtype=torch.float64)
+    heads = model if kind is None or guidance == 1 else Guided(model, guidance)
     totals = totals.reshape(len(totals), -1, len(config.phases))
     parts = lattice.parts if cells is None else cells.labels
     frozen = torch.zeros(model.phases, *lattice.shape, dtype=torch.int64, device=device)
@@ -87,16 +103,24 @@ def generate(
     told, held, free = tell(around, known, parts, totals.shape[1], len(config.phases), device)
     walking = torch.from_numpy(lattice.parts).to(device)
     batches = [indices[i : i + batch] for i in range(0, len(indices), batch)]
-    done, total = 0, sampler.evaluations and sampler.evaluations * len(batches)
+    group, each = 1, sampler.evaluations
+    if steering is not None:
+        group, steered = steering.walkers, steerable(sampler)
+        each = steered.evaluations + steering.evaluations(steered.doses(start))
+    done, total = 0, each and each * len(batches)
     for members in batches:
-        wanted = totals[members.start - indices.start : members.stop - indices.start]
+        wanted = totals[members.start - indices.start : members.stop - indices.start].repeat(group, 0)
         given = Given(
-            None if told is None else told.expand(len(members), *told.shape),
+            None if told is None else told.expand(len(wanted), *told.shape),
             cells,
             None if cells is None else torch.from_numpy(wanted.copy()).to(device),
+            None if kind is None else torch.full((len(wanted),), kind, device=device),
         )
-        undo, clean = (Freezing(InBlocks(head, members.start, given), frozen) for head in (model.undo, model.clean))
-        generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in members]
+        undo, clean = (
+            Freezing(InBlocks(head, members.start * group, given), frozen) for head in (heads.undo, heads.clean)
+        )
+        seeds = [sample_seed(seed, i, walker) for i in members for walker in range(group)]
+        generators = [torch.Generator(device).manual_seed(own) for own in seeds]
         counts = torch.from_numpy(wanted[..., config.carried]).to(device)  # (B, R, C)
         if cells is None:
             expected = slow_waves(counts.sum(1) / (walking > 0).sum(), spectrum, start, lattice, generators)
@@ -107,20 +131,28 @@ def generate(
             [scatter(counts[:, r], lattice, generators, expected * (walking == r + 1)) for r in range(counts.shape[1])],
             model.phases,
         )
-        for state in sampler.walk(walkers, model.phases, undo, lattice, start, generators):
+        finish = partial(
+            settle,
+            totals=wanted - held,
+            carried=config.carried,
+            clean=clean,
+            dose=sampler.dose_end,
+            lattice=lattice,
+            generators=generators,
+            open_parts=[(around, free)] * len(wanted),
+        )
+        if steering is None:
+            states = sampler.walk(walkers, model.phases, undo, lattice, start, generators)
+        else:
+            flock = Flock(steering, [sample_seed(seed, i, group) for i in members])
+            states = flock.walk(steered, walkers, model.phases, undo, lattice, start, generators, finish)
+        for state in states:
             walkers = state
             done += 1
             yield Progress(done, total)
-        images = settle(
-            walkers,
-            wanted - held,
-            config.carried,
-            clean,
-            sampler.dose_end,
-            lattice,
-            generators,
-            [(around, free)] * len(members),
-        )
+        images = finish(walkers)
+        if steering is not None:
+            images = flock.choose(images)
         done += 1
         yield Progress(done, total, tuple(zip(members, images, strict=True)))
 

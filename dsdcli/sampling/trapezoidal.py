@@ -68,16 +68,32 @@ class Trapezoidal:
         of the first: the theta-trapezoidal rule with theta = 1/2, which makes up for the structure having moved
         meanwhile.
         """
-        for now, then in pairwise(dose_grid(self.steps, dose, self.dose_end, self.rho)):
-            half, between = math.log(now / then) / 2, math.sqrt(now * then)
-            first, shuffle = self.means(self.undo(particles, phases, rates, lattice, now, generators), now, half)
-            particles = self.move(particles, first, shuffle, half, lattice, generators)
-            yield particles
-            second, shuffle = self.means(
-                self.undo(particles, phases, rates, lattice, between, generators), between, half
-            )
-            particles = self.move(particles, torch.relu(2 * second - first), shuffle, half, lattice, generators)
-            yield particles
+        for now, then in pairwise(self.doses(dose)):
+            for state in self.step(particles, phases, rates, lattice, now, then, generators):
+                particles = state
+                yield particles
+
+    def doses(self, dose: float) -> list[float]:
+        """The grid from ``dose`` to `dose_end`."""
+        return dose_grid(self.steps, dose, self.dose_end, self.rho)
+
+    def step(
+        self,
+        particles: Particles,
+        phases: int,
+        rates: Rates,
+        lattice: Lattice,
+        now: float,
+        then: float,
+        generators: Sequence[torch.Generator],
+    ) -> Iterator[Particles]:
+        """One leap from a dose to the next: the particles after each of its two stages."""
+        half, between = math.log(now / then) / 2, math.sqrt(now * then)
+        first, shuffle = self.means(self.undo(particles, phases, rates, lattice, now, generators), now, half)
+        particles = self.move(particles, first, shuffle, half, lattice, generators)
+        yield particles
+        second, shuffle = self.means(self.undo(particles, phases, rates, lattice, between, generators), between, half)
+        yield self.move(particles, torch.relu(2 * second - first), shuffle, half, lattice, generators)
 
     def undo(
         self,

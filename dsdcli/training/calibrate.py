@@ -25,7 +25,8 @@ def calibration(
     model: UndoNet, dataset: Dataset, seed: int, stop: Callable[[], bool] = lambda: False
 ) -> torch.Tensor | None:
     """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 2); None where it
-    lacks nothing that the counts alone say, or if told to stop meanwhile.
+    lacks nothing that the counts alone say, has classes (one table does not suit several materials), or if told to
+    stop meanwhile.
 
     Crops of the training images walk to every dose, the network guesses them, and least squares over all of them say
     what to make of its guess and of the counts.
@@ -37,6 +38,8 @@ def calibration(
         stop: asked before every dose.
     """
     config = model.config
+    if config.classes:
+        return None
     device = next(model.parameters()).device
     size = tuple(WIDER * side for side in config.size)
     try:

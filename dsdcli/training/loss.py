@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 import torch.nn.functional as F
 
-from dsdcli.network.model import NOTHING, Given, UndoNet, where_walkable
+from dsdcli.network.model import Given, UndoNet, where_walkable
 from dsdcli.process.image import one_hot, place
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import ALL, forward
@@ -48,6 +48,7 @@ class Walked:
         particles: (B,) number of walking particles.
         batch: of every image of the batch, of which these may be a share, the number of walking particles.
         known: voxels of the clean image that the network is told, bool (B, *L).
+        kinds: number of the class that the network is told, int64 (B,), -1 for none.
     """
 
     images: torch.Tensor
@@ -60,6 +61,7 @@ class Walked:
     particles: torch.Tensor
     batch: torch.Tensor
     known: torch.Tensor
+    kinds: torch.Tensor
 
     @classmethod
     def draw(
@@ -70,6 +72,7 @@ class Walked:
         lattice: Lattice,
         generator: torch.Generator,
         known: torch.Tensor | None = None,
+        kinds: torch.Tensor | None = None,
         share: slice = ALL,
     ) -> "Walked":
         """Let the particles of the images walk on the lattice, or in the hole that it is; all others are frozen.
@@ -78,15 +81,17 @@ class Walked:
             images: phase indices (B, *L).
             generator: draws the walk, on the device of the images.
             known: voxels that the network is told, bool (B, *L).
+            kinds: number of the class that it is told, int64 (B,), -1 for none.
             share: of the images, that is returned; each walks in the same way as if all were.
         """
         known = torch.zeros_like(images, dtype=torch.bool) if known is None else known
+        kinds = torch.full_like(dose, -1, dtype=torch.int64) if kinds is None else kinds
         walkable = lattice.walkable(images.device)
         clean = one_hot(images, carried)  # (B, C, *L)
         start = place(clean & walkable)
         batch = torch.bincount(start.image, minlength=len(images))
         now, undo = forward(start, dose, lattice, generator, share)
-        images, clean, dose, known = images[share], clean[share], dose[share], known[share]
+        images, clean, dose, known, kinds = (each[share] for each in (images, clean, dose, known, kinds))
         counts = now.occupancy(lattice, len(images), len(carried))
         ratio = undo / dose[now.image, None]  # (P, 2d), h / s
         # Summed over the particles of a site, so that the loss is dense: no gather in the backward pass.
@@ -107,6 +112,7 @@ class Walked:
             batch[share],
             batch,
             known,
+            kinds,
         )
 
     @classmethod
@@ -136,9 +142,10 @@ def losses(model: UndoNet, walked: Walked) -> Losses:
 def image_losses(model: UndoNet, walked: Walked) -> tuple[torch.Tensor, torch.Tensor]:
     """Of every image the divergence of the undo counts, summed over its particles, and the entropy of the clean image,
     summed over its sites: (B,) each."""
-    given = NOTHING
+    told = None
     if walked.known.any():
-        given = Given(one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None])
+        told = one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None]
+    given = Given(told, kinds=walked.kinds)
     log_hat, logits = model(walked.counts, walked.dose, walked.domains, given)  # (B, C, 2d, *L), (B, K, *L)
     per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
     undo = walked.dose.float() * per_image + walked.floor.float()

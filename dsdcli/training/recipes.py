@@ -49,6 +49,8 @@ class TrainSettings:
         precision: arithmetic of the network; bfloat16 means autocast with float32 weights.
         holes: share of the crops that walk in a hole instead of whole, so that one model generates and in-paints.
         known: share of the whole crops of which some voxels are known, so that the model honours data as well.
+        unconditional: share of the crops of which the network is not told the class, where there are several, so that
+            one model also stands for all, and can be guided away from that.
         large: share of the steps that take crops two or four times as wide, as many voxels in all, so that the network
             sees sites far from every wall, and surroundings unlike the mean of the image, as in samples larger than
             the crops; only those for which the images and the batch are large enough.
@@ -69,6 +71,7 @@ class TrainSettings:
     dose_min: float = 0.01
     holes: float = 0.5
     known: float = 0.25
+    unconditional: float = 0.15
     large: float = 0.4
     validate_every: int = 500
 
@@ -126,7 +129,8 @@ def choose_settings(
     }
     settings = TrainSettings(**{**recipe, **chosen, **given, "preset": preset})
     for split in ("train", "heldout"):
-        dataset.crops(split, 1, size, np.random.default_rng(0))  # fails before training, not during it
+        for material in dataset.materials:
+            material.crops(split, 1, size, np.random.default_rng(0))  # fails before training, not during it
     if "size" in given:
         notes = _doubt_side(min(size), structure_reach(dataset, min(size), len(size)), "a larger `size`")
     return settings, notes

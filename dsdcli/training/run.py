@@ -16,7 +16,7 @@ from dsdcli.errors import DataError, DsdError, UsageError
 from dsdcli.files import parse_json, require_folder, write_json
 from dsdcli.network.catalogue import CONFIG, MANIFEST
 from dsdcli.network.checkpoint import load_model, read_config, save_config, save_tensors
-from dsdcli.network.config import ModelConfig, preset
+from dsdcli.network.config import Material, ModelConfig, preset
 from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range
@@ -43,7 +43,6 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
     if (fractions > 0).sum() < 2:
         raise DataError(f"{dataset.path}: the training images hold a single phase; there is nothing to learn")
     carried = tuple(range(len(fractions)))
-    fields = one_hot(torch.from_numpy(_long_crops(dataset, settings)), carried)
     return ModelConfig(
         phases=dataset.phases,
         carried=carried,
@@ -52,13 +51,23 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
         size=settings.size,
         dose_min=settings.dose_min,
         dose_max=Lattice((max(LENGTH, *settings.size),), settings.boundary).mixing_dose(),
-        integral_range=tuple(map(tuple, integral_range(fields, settings.boundary).tolist())),
+        integral_range=_integral_range(dataset, settings),
         architecture=preset(settings.preset, len(settings.size)),
         voxel_size=dataset.voxel_size,
         voxel_unit=dataset.voxel_unit,
         dataset=dataset.path.name,
         dataset_digest=dataset.digest,
+        classes=tuple(
+            Material(name, tuple(map(float, own.fractions("train"))), _integral_range(own, settings))
+            for name, own in zip(dataset.classes, dataset.materials, strict=False)
+        ),
     )
+
+
+def _integral_range(dataset: Dataset, settings: TrainSettings) -> tuple[tuple[float, ...], ...]:
+    """Of all phases and between them, from random training crops."""
+    fields = one_hot(torch.from_numpy(_long_crops(dataset, settings)), tuple(range(len(dataset.phases))))
+    return tuple(map(tuple, integral_range(fields, settings.boundary).tolist()))
 
 
 def _long_crops(dataset: Dataset, settings: TrainSettings) -> np.ndarray:

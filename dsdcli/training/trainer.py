@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from dsdcli.data.classes import UNTOLD, crops_of_classes
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.checkpoint import load_tensors, save_tensors
@@ -116,7 +117,8 @@ class Trainer:
                 network.load_state_dict(weights)
             except RuntimeError as error:
                 raise UsageError(
-                    "the model to start from has another preset, dimension or number of phases than this run"
+                    "the model to start from has another preset, dimension, or number of phases or classes than this "
+                    "run"
                 ) from error
 
     def run(self) -> Iterator[Report]:
@@ -183,8 +185,10 @@ class Trainer:
         number, domains = s.batch, self.domains
         if self.wide and self.rng.random() < s.large:
             number, domains = self.wide[int(self.rng.integers(len(self.wide)))]
-        crops = self.dataset.crops("train", number, domains.lattice.shape, self.rng, augment=True)
-        walked = self.walk(crops, domains, self.rng, self.generator)
+        crops, kinds = crops_of_classes(self.dataset, "train", number, domains.lattice.shape, self.rng, augment=True)
+        if self.dataset.classes:
+            kinds[self.rng.random(number) < s.unconditional] = UNTOLD
+        walked = self.walk(crops, domains, self.rng, self.generator, kinds)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
             return self.share_loss(self.model, walked)
 
@@ -192,10 +196,13 @@ class Trainer:
         """What the images of this rank add to the loss of a batch: nothing where there are fewer images than ranks."""
         return self.losses(model, walked).total if len(walked.images) else torch.zeros((), device=self.device)
 
-    def walk(self, crops: np.ndarray, domains: Holes, rng: np.random.Generator, generator: torch.Generator) -> Walked:
+    def walk(
+        self, crops: np.ndarray, domains: Holes, rng: np.random.Generator, generator: torch.Generator, kinds: np.ndarray
+    ) -> Walked:
         """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing.
 
-        All random numbers are drawn, and this rank's share of the images is returned.
+        All random numbers are drawn, and this rank's share of the images is returned. ``kinds`` are the classes (B,)
+        that the network is told.
         """
         config, mine = self.model.config, self.ranks.share(len(crops))
         parts, done = [], 0
@@ -204,9 +211,10 @@ class Trainer:
             high = max(min(config.dose_max, domain.mixing_dose()), 2 * config.dose_min)
             dose = self.doses(number, config.dose_min, high, generator)
             known = None if isinstance(domain, Hole) else self.known(number, domain, rng)
+            told = torch.from_numpy(kinds[done : done + number]).to(self.device)
             low, end = (min(max(at - done, 0), number) for at in (mine.start, mine.stop))
             share = slice(low, end) if self.ranks.count > 1 else ALL
-            parts.append(Walked.draw(images, config.carried, dose, domain, generator, known, share))
+            parts.append(Walked.draw(images, config.carried, dose, domain, generator, known, told, share))
             done += number
         return Walked.join(parts)
 
@@ -231,11 +239,11 @@ class Trainer:
         """Loss of the averaged weights on held-out crops, with the same crops, holes, doses and walks every time."""
         rng = np.random.default_rng(0)
         number = min(VALIDATION_CROPS, max(32, VALIDATION_SITES // self.lattice.sites))
-        crops = self.dataset.crops("heldout", number, self.settings.size, rng)
+        crops, kinds = crops_of_classes(self.dataset, "heldout", number, self.settings.size, rng)
         generator = torch.Generator(self.device).manual_seed(0)
         total, block = 0.0, max(1, VALIDATION_BLOCK // self.lattice.sites)
         for i in range(0, number, block):
-            walked = self.walk(crops[i : i + block], self.domains, rng, generator)
+            walked = self.walk(crops[i : i + block], self.domains, rng, generator, kinds[i : i + block])
             total += self.share_loss(self.average, walked).item() * len(walked.batch)
         return self.ranks.sum(total) / number
 

@@ -53,6 +53,7 @@ def dataset_lines(about: dict[str, Any]) -> list[str]:
     split_names = [split for split in ("train", "heldout") if about["images"][split]]
     return [
         f"{about['path']}: dataset, {slices(about['slice_axes'])}",
+        *([f"  classes     {', '.join(about['classes'])}"] if about["classes"] else []),
         f"  train       {images(about['images']['train'])}",
         f"  held out    {images(about['images']['heldout'])}",
         f"  voxel size  {voxel(about)}"

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from dsdcli.data.phases import Phase
 from dsdcli.errors import DataError
 from dsdcli.network.catalogue import shipped_models
 from dsdcli.network.checkpoint import read_config
-from dsdcli.network.config import Architecture, ModelConfig
+from dsdcli.network.config import Architecture, Material, ModelConfig
 
 CONFIG = ModelConfig(
     phases=(Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170)),
@@ -26,6 +27,15 @@ CONFIG = ModelConfig(
     architecture=Architecture((8, 16)),
     voxel_size=2.0,
     voxel_unit="um",
+)
+
+
+CLASSES = replace(
+    CONFIG,
+    classes=(
+        Material("fine", (0.5, 0.3, 0.2), CONFIG.integral_range),
+        Material("coarse", (0.0, 0.5, 0.5), ((0.0, 0.0, 0.0), (0.0, 9.0, -9.0), (0.0, -9.0, 9.0))),
+    ),
 )
 
 
@@ -54,7 +64,8 @@ def changed(value, path, new):
 
 
 def test_what_is_written_is_read():
-    assert ModelConfig.from_json(as_read(CONFIG)) == CONFIG
+    for config in (CONFIG, CLASSES):
+        assert ModelConfig.from_json(as_read(config)) == config
     for folder in shipped_models().values():
         config = read_config(folder / "config.json")
         assert ModelConfig.from_json(as_read(config)) == config
@@ -90,13 +101,19 @@ def test_what_is_written_is_read():
         (("architecture", "channels"), [], "1 to 8 entries"),
         (("architecture", "heads"), 4, r"architecture\.heads is unknown"),
         (("architecture",), 5, "no JSON object"),
+        (("classes",), [], "1 to 1024 entries"),
+        (("classes",), None, "must be a list"),
+        (("classes", 1, "name"), "fine", "distinct names"),
+        (("classes", 1, "fractions", 0), 0.5, r"classes\[1\]\.fractions must be shares"),
+        (("classes", 0, "integral_range", 0, 1), 3.0, r"classes\[0\]\.integral_range must be symmetric"),
+        (("classes", 0, "colour"), "red", r"classes\[0\]\.colour is unknown"),
         (("surprise",), 1, "surprise is unknown"),
         (("format_version",), [], "install a matching dsd"),
     ],
 )
 def test_what_means_nothing_is_refused(path, new, said):
     with pytest.raises(DataError, match=said):
-        ModelConfig.from_json(changed(as_read(CONFIG), path, new))
+        ModelConfig.from_json(changed(as_read(CLASSES), path, new))
 
 
 JSON = st.recursive(
@@ -109,7 +126,11 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=6,
 )
-FORMATS = [as_read(CONFIG), *(json.loads((f / "config.json").read_bytes()) for f in shipped_models().values())]
+FORMATS = [
+    as_read(CONFIG),
+    as_read(CLASSES),
+    *(json.loads((f / "config.json").read_bytes()) for f in shipped_models().values()),
+]
 
 
 @settings(max_examples=300, deadline=None)

@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import dsdcli
+from dsdcli.data.dataset import SPLITS
 from dsdcli.data.journal import Entry, Journal
 from dsdcli.errors import DataError, UsageError
 from dsdcli.moves import claim
@@ -100,6 +102,51 @@ def test_another_job_is_refused_and_nothing_lost(dsd, folder, cut, words, says):
     assert code == 2
     assert says in err.splitlines()[-1]
     assert (folder / "s.h5.unfinished").read_bytes() == kept
+
+
+STEERED = ("--class", "aged", "--guidance", 2, "--steer", "chords=2:0.5", "--walkers", 2, "--seed", 3)
+
+
+@pytest.fixture
+def two(electrode, folder):
+    """Its images as two materials, and a model of these in ./two."""
+    named = [tuple(replace(image, material="fresh") for image in electrode.images(split)) for split in SPLITS]
+    named = [(*images, replace(images[0], array=images[0].array[::-1] // 2, material="aged")) for images in named]
+    dataset = replace(electrode, path=folder / "two.dsd.h5", **dict(zip(SPLITS, named, strict=True)))
+    dataset.write(dataset.path)
+    save_model(folder / "two", dataset, (12, 9))
+    return dataset
+
+
+def test_steered_samples_of_a_class_are_the_same_in_parts_and_after_a_cut(dsd, two, cut):
+    words = ("--model", "two", "--like", two.path, *STEERED)
+    cut("s.h5", *words)
+    for other, says in (
+        (("--walkers", 3), "steering"),
+        (("--steer", "chords.NMC=3"), "steering"),
+        (("--guidance", 3), "guidance (2.0, not 3.0)"),
+        (("--class", "fresh"), "request"),
+    ):
+        code, _, err = dsd(*WORDS, *words, *other, "-o", "s.h5", "--resume")
+        assert code == 2
+        assert f"of another job, by its {says}" in err.splitlines()[-1]
+    assert dsd(*WORDS, *words, "-o", "s.h5", "--resume")[0] == 0
+    code, _, err = dsd(*WORDS, *words, "-o", "t.h5", "--batch", 100)
+    assert code == 0
+    assert "chords: 2 um asked for" in err
+    same("s.h5", "t.h5")
+    for number in (1, 2):
+        assert dsd(*WORDS, *words, "-o", "p.h5", "--part", f"{number}/2")[0] == 0
+    assert dsd("gather", "p-0001-of-0002.h5", "p-0002-of-0002.h5", "-o", "all.h5")[0] == 0
+    same("all.h5", "t.h5")
+
+
+def test_a_class_is_part_of_what_a_job_is(dsd, two, cut):
+    words = ("--model", "two", "--counts", "pore=50", "--counts", "NMC=40", "--seed", 3)
+    cut("s.h5", *words)
+    code, _, err = dsd(*WORDS, *words, "--class", "aged", "-o", "s.h5", "--resume")
+    assert code == 2
+    assert "of another job, by its class (None, not aged)" in err.splitlines()[-1]
 
 
 def test_what_is_complete_is_not_made_again(dsd, folder):

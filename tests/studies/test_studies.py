@@ -75,6 +75,15 @@ def test_benchmark_of_training(study, rock):
     assert "outside the network (first three)" in said
 
 
+def test_steering(study, tmp_path, rock, model):
+    words = ("-n", 4, "--steps", 3, "--walkers", 4, "--quantities", "interface", "-o", "steered.png")
+    said = study("steering.py", model, rock.path, *words)
+    rows = [row.split(" | ") for row in said.splitlines() if row.startswith("| interface 1/um")]
+    assert [float(row[2].split()[0]) < float(row[1].split()[0]) for row in rows] == [True, False]
+    assert "Counts are exact in all samples" in said
+    assert Image.open(tmp_path / "steered.png").size
+
+
 def test_any_size(study, tmp_path, rock, model):
     words = ("--real", rock.path, "--sizes", 16, 32, 64, "--area", 512, "--steps", 1, "-o", "a.png")
     said = study("any_size.py", model, *words)

@@ -161,12 +161,13 @@ def test_a_share_of_images_walks_as_all_of_them_do(domain):
     dose = torch.tensor([0.1, 1.0, 3.0, 0.3, 10.0], dtype=torch.float64)
 
     def draw(**share):
-        return Walked.draw(images, (0, 2), dose, domain, torch.Generator().manual_seed(7), **share)
+        kinds = torch.arange(5) - 1
+        return Walked.draw(images, (0, 2), dose, domain, torch.Generator().manual_seed(7), kinds=kinds, **share)
 
     whole = draw()
     cuts = [0, 2, 2, 5]  # one share is empty
     shares = [draw(share=slice(a, b)) for a, b in itertools.pairwise(cuts)]
-    for name in ("images", "counts", "dose", "walking", "ratio", "particles", "known"):
+    for name in ("images", "counts", "dose", "walking", "ratio", "particles", "known", "kinds"):
         assert torch.equal(torch.cat([getattr(share, name) for share in shares]), getattr(whole, name))
     torch.testing.assert_close(torch.cat([share.floor for share in shares]), whole.floor, rtol=1e-12, atol=0)
     assert all(torch.equal(share.batch, whole.particles) for share in shares)
