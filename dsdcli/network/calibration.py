@@ -3,8 +3,9 @@
 Long waves hold much of the variance of a structure, yet next to nothing of the loss: a volume has few of them beside
 its sites. A network that misses a third of their amplitude has learned all else, and its samples are too uniform at
 large, and so too ragged in the small, since the variance of a phase is given by its fraction. What the counts say of a
-long wave is linear, and can be measured: for every phase, dose and band of wavenumbers one number, the share of the
-linear guess by the counts that brings the network's guess nearest to the clean image (method.md, section 5).
+long wave is linear, and can be measured: for every phase, dose and band of wavenumbers two numbers, the shares of the
+network's guess and of the linear guess by the counts that together come nearest to the clean image (method.md,
+section 5).
 """
 
 import math
@@ -18,7 +19,7 @@ from dsdcli.process.waves import from_waves, to_waves, wavenumbers
 DOSES = 14  # spaced evenly in log s, from the least to the largest of the model
 LEAST_DOSE = 2.0  # below it the network knows all long waves
 BANDS = (0.05, 0.08, 0.13, 0.19, 0.26, 0.36, 0.5, 0.75, 1.1, 1.6)  # wavenumbers, the middles of bands
-LEAST_GAIN = 0.003  # of the power of the truth that the mixture brings
+LEAST_GAIN = 0.1  # of a wave's power that the linear guess must bring somewhere, else there is no table
 RARE = 1e-4  # probability that no phase is denied
 
 
@@ -34,9 +35,9 @@ def doses(most: float) -> torch.Tensor:
 
 
 def shape(phases: int) -> tuple[int, ...]:
-    """Of a table: dose, band, phase, and two numbers: the share of the linear guess, and the power of the clean images
-    over f (1 - f), which is the same for every dose."""
-    return DOSES, len(BANDS), phases, 2
+    """Of a table: dose, band, phase, and three numbers: the shares of the network's and of the linear guess, and the
+    power of the clean images over f (1 - f), which is the same for every dose."""
+    return DOSES, len(BANDS), phases, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +90,11 @@ def band_power(clean: torch.Tensor, lattice: Lattice) -> torch.Tensor:
 
 def measure(clean: torch.Tensor, waves: Waves, lattice: Lattice) -> torch.Tensor:
     """Sums that `solve` makes shares of, from images (B, C, *L) and what was guessed and seen of them: float64
-    (bands, C, 5), of squares and products of what the linear guess and the truth have beyond the network's, of squares
-    of the truth, and the number of waves."""
+    (bands, C, 7), products of the network's guess, the linear one and the truth, and the number of waves."""
     truth = to_waves(clean - clean.flatten(2).mean(2).view(waves.mean.shape), lattice)
+    guess, seen = waves.guess, waves.seen
     band, counted = _bands(lattice, clean.device)
-    offered, lacking = waves.seen - waves.guess, truth - waves.guess
-    pairs = ((offered, offered), (offered, lacking), (lacking, lacking), (truth, truth))
+    pairs = ((guess, guess), (guess, seen), (seen, seen), (guess, truth), (seen, truth), (truth, truth))
     products = [(a.conj() * b).real.double().sum(0).flatten(1) for a, b in pairs]  # (C, sites) each
     products.append(counted.expand_as(products[0]) * len(clean))
     sums = torch.zeros(len(BANDS), clean.shape[1], len(products), dtype=torch.float64, device=clean.device)
@@ -102,16 +102,30 @@ def measure(clean: torch.Tensor, waves: Waves, lattice: Lattice) -> torch.Tensor
 
 
 def solve(sums: torch.Tensor) -> torch.Tensor:
-    """Share of the linear guess for a dose, (bands, C, 5) to (bands, C): least squares, from 0 to 1, and the less the
-    more uncertain it is (James and Stein 1961); none where the network lacks next to nothing of the truth that the
-    linear guess has, as its own is then sharper in the short waves that go with the long."""
-    offered, both, lacking, truth, number = _filled(sums, sums[:, 0, -1]).unbind(-1)
-    offered = offered.clamp_min(1e-12)
-    share = both / offered
-    left = (lacking - share * both).clamp_min(0) / number.clamp_min(1)  # mean square not explained
-    kept = 1 - left / offered / share.square().clamp_min(1e-30)
-    gained = share * both > LEAST_GAIN * truth
-    return (share * kept.clamp_min(0)).clamp(0, 1) * gained
+    """Shares of the network's and of the linear guess for a dose, (bands, C, 7) to (bands, C, 2): least squares, drawn
+    towards the network's guess as it is by as much as they are uncertain (James and Stein 1961)."""
+    gg, gs, ss, gt, st, tt, number = _filled(sums, sums[:, 0, -1]).unbind(-1)
+    gg, ss = gg.clamp_min(1e-12), ss.clamp_min(1e-12)
+    alone = (gg * ss - gs**2).clamp_min(1e-9 * gg * ss) / gg  # what the network does not say of the linear guess
+    seen = (st - gt * gs / gg) / alone
+    left = (tt - (gt - seen * gs) / gg * gt - seen * st).clamp_min(0) / number.clamp_min(1)  # mean square not explained
+    seen = (seen * _kept(seen, left / alone)).clamp(0, 1)  # the linear guess is never too faint
+    guess = (gt - seen * gs) / gg
+    return torch.stack([(1 + (guess - 1) * _kept(guess - 1, left / gg)).clamp_min(0), seen], -1)
+
+
+def gained(sums: torch.Tensor) -> float:
+    """The most, over bands and phases, that the linear guess in the place of the network's, or of a part of it, takes
+    from the error, as a share of the power of the truth."""
+    gg, gs, ss, gt, st, tt, _ = _filled(sums, sums[:, 0, -1]).unbind(-1)
+    both = st - gt - gs + gg
+    share = (both / (ss - 2 * gs + gg).clamp_min(1e-12)).clamp(0, 1)
+    return float((share * both / tt.clamp_min(1e-12)).max())
+
+
+def _kept(value: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """Share of an estimate that is kept: none within a standard error, nearly all far beyond."""
+    return (1 - variance / value.square().clamp_min(1e-30)).clamp_min(0)
 
 
 def _bands(lattice: Lattice, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,10 +156,10 @@ def corrected(
     at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
     share = _between(table, at)  # (B, bands, C, 2)
     place = _place(wavenumbers(lattice, clean.device))
-    waves = Waves.of(clean, counts, dose, table[0, ..., 1], lattice)
-    of_wave = torch.stack([_between(one[..., 0], place) for one in share])  # (B, sites, C)
-    of_wave = of_wave.movedim(-1, 1).unflatten(-1, lattice.shape).to(clean.dtype)
-    total = torch.lerp(waves.guess, waves.seen, of_wave.to(waves.guess.dtype))
+    waves = Waves.of(clean, counts, dose, table[0, ..., 2], lattice)
+    of_wave = torch.stack([_between(one[..., :2], place) for one in share])  # (B, sites, C, 2)
+    of_guess, of_seen = of_wave.movedim(1, -1).unflatten(-1, lattice.shape).to(clean.dtype).unbind(2)
+    total = of_guess * waves.guess + of_seen * waves.seen
     guess = (waves.mean + from_waves(total, lattice)).clamp_min(RARE)
     return guess / guess.sum(1, keepdim=True)
 

@@ -8,7 +8,7 @@ import torch
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError
-from dsdcli.network.calibration import Waves, band_power, doses, measure, solve
+from dsdcli.network.calibration import LEAST_GAIN, Waves, band_power, doses, gained, measure, solve
 from dsdcli.network.model import UndoNet
 from dsdcli.process.image import one_hot, place
 from dsdcli.process.lattice import Lattice
@@ -24,9 +24,8 @@ BLOCK_SITES = 2**17  # that walk together
 def calibration(
     model: UndoNet, dataset: Dataset, seed: int, stop: Callable[[], bool] = lambda: False
 ) -> torch.Tensor | None:
-    """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 2); None where it
-    lacks nothing that the counts alone say, has classes (one table does not suit several materials), or if told to
-    stop meanwhile.
+    """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 3); None where it lacks little
+    that the counts alone say, has classes (one table does not suit several materials), or if told to stop meanwhile.
 
     Crops of the training images walk to every dose, the network guesses them, and least squares over all of them say
     what to make of its guess and of the counts.
@@ -63,11 +62,11 @@ def calibration(
             counts = diffuse(place(clean), dose, lattice, generator).occupancy(lattice, *clean.shape[:2])
             waves = Waves.of(model.clean(counts, dose, lattice), counts, dose, power, lattice)
             total = total + measure(clean.double(), waves, lattice)
-        rows.append(solve(total))
-    shares = torch.stack(rows)
-    if not shares.any():
+        rows.append(total)
+    if max(map(gained, rows)) < LEAST_GAIN:
         return None
-    return torch.stack([shares, power.expand(len(rows), *power.shape)], -1).float().cpu()
+    shares = torch.stack([solve(row) for row in rows])
+    return torch.cat([shares, power.expand(len(rows), *power.shape)[..., None]], -1).float().cpu()
 
 
 def _crops(dataset: Dataset, size: tuple[int, ...], seed: int) -> np.ndarray:
