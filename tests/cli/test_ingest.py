@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image as Pictures
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.data.hdf5 import _Disk
 from dsdcli.data.voxel import from_name, parse_voxel_size
 from dsdcli.errors import UsageError
 
@@ -442,11 +443,13 @@ def test_a_full_disk_leaves_the_old_file_and_no_rubbish(dsd, monkeypatch):
     assert dsd("ingest", "rock.npy")[0] == 0
     before = Path("rock.dsd.h5").read_bytes()
 
-    def full(path: Path, content: bytes) -> int:
-        path.open("wb").write(content[:100])
-        raise OSError(28, "No space left on device")
+    class Full(_Disk):
+        def write(self, content):
+            if self.tell() + len(memoryview(content).cast("B")) > 1000:
+                self.failed = OSError(28, "No space left on device")
+            return super().write(content)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("dsdcli.data.hdf5._Disk", Full)
     code, out, err = dsd("ingest", "rock.npy", "--holdout", "0.5")
     assert (code, out) == (1, "")
     assert "No space left on device" in err
