@@ -21,6 +21,8 @@ from dsdcli.pipeline.stream import Stream
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.steering import steerable
 
+MOST_SAMPLES = 10**15
+
 
 def stream(
     model: LoadedModel,
@@ -129,6 +131,8 @@ def stream(
             raise UsageError(f"{each.path.name} is of format 2, which cannot be told of known voxels; train a new one")
     for line in told.notes if told else ():
         note(f"note: {line}")
+    if n > MOST_SAMPLES:
+        raise UsageError(f"`n={n}`: a job has {MOST_SAMPLES} samples at most")
     if part is not None:
         if indices is not None:
             raise UsageError("`part` and `indices` say the same thing; give one")

@@ -170,6 +170,7 @@ def test_a_3d_model(dsd, rock, tmp_path):
         (["train", "--lr", "-1"], 2, "learning rate"),
         (["train", "--precision", "int4"], 2, "float32 or bfloat16"),
         (["evaluate", "samples.tif", "--crops", "9" * 30], 2, "must lie between 1 and 1000000"),
+        (["generate", "-n", str(2**64)], 2, "a job has 1000000000000000 samples at most"),
         (["train", "--size", "16x16", "--out", "absent/run"], 2, "does not exist"),
         (["train", "--resume", "--out", "absent"], 2, "not a training run"),
         (["train", "--resume", "--lr", "0.5"], 2, "leave out lr"),
