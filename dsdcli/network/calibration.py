@@ -154,7 +154,7 @@ def corrected(
         clean[late] = corrected(table, most, clean[late], counts[late], dose[late], lattice)
         return clean
     at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
-    share = _between(table, at)  # (B, bands, C, 2)
+    share = _between(table, at)  # (B, bands, C, 3)
     place = _place(wavenumbers(lattice, clean.device))
     waves = Waves.of(clean, counts, dose, table[0, ..., 2], lattice)
     of_wave = torch.stack([_between(one[..., :2], place) for one in share])  # (B, sites, C, 2)

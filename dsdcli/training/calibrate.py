@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
-from dsdcli.errors import DataError
 from dsdcli.network.calibration import LEAST_GAIN, Waves, band_power, doses, gained, measure, solve
 from dsdcli.network.model import UndoNet
 from dsdcli.process.image import one_hot, place
@@ -40,12 +39,10 @@ def calibration(
     if config.classes:
         return None
     device = next(model.parameters()).device
-    size = tuple(WIDER * side for side in config.size)
-    try:
-        crops = _crops(dataset, size, seed)
-    except DataError:
-        size = config.size
-        crops = _crops(dataset, size, seed)
+    wide = tuple(WIDER * side for side in config.size)
+    size = wide if dataset.holds("train", wide) else config.size
+    number = min(MOST_CROPS, max(8, MOST_SITES // math.prod(size)))
+    crops = dataset.crops("train", number, size, np.random.default_rng(seed), augment=True)
     lattice = Lattice(size, config.boundary)
     generator = torch.Generator(device).manual_seed(seed)
     block = max(1, BLOCK_SITES // lattice.sites)
@@ -67,8 +64,3 @@ def calibration(
         return None
     shares = torch.stack([solve(row) for row in rows])
     return torch.cat([shares, power.expand(len(rows), *power.shape)[..., None]], -1).float().cpu()
-
-
-def _crops(dataset: Dataset, size: tuple[int, ...], seed: int) -> np.ndarray:
-    number = min(MOST_CROPS, max(8, MOST_SITES // math.prod(size)))
-    return dataset.crops("train", number, size, np.random.default_rng(seed), augment=True)

@@ -72,14 +72,10 @@ def _integral_range(dataset: Dataset, settings: TrainSettings) -> tuple[tuple[fl
 
 def _long_crops(dataset: Dataset, settings: TrainSettings) -> np.ndarray:
     """Training crops for the longest waves: at least `LENGTH` wide, or where the images are not, of the usual size."""
-    for size in (tuple(max(LENGTH, side) for side in settings.size), settings.size):
-        number = min(SPECTRUM_CROPS, max(SPECTRUM_CROPS // 20, SPECTRUM_VOXELS // math.prod(size)))
-        try:
-            return dataset.crops("train", number, size, np.random.default_rng(settings.seed))
-        except DataError:
-            if size == settings.size:
-                raise
-    raise AssertionError("unreachable")
+    wide = tuple(max(LENGTH, side) for side in settings.size)
+    size = wide if dataset.holds("train", wide) else settings.size
+    number = min(SPECTRUM_CROPS, max(SPECTRUM_CROPS // 20, SPECTRUM_VOXELS // math.prod(size)))
+    return dataset.crops("train", number, size, np.random.default_rng(settings.seed))
 
 
 class Run:
@@ -223,7 +219,8 @@ class Run:
         if not (self.folder / BEST).is_file():
             return
         model = load_model(self.folder / BEST, device)
-        model.calibration = None
+        if model.calibration is not None:  # a run that had ended is resumed, and made nothing better
+            return
         table = calibration(model, dataset, seed, stop)
         if table is not None:
             model.calibration = table
