@@ -7,6 +7,7 @@ copies are looked at afterwards. Locks are not copied, as those of a killed proc
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +37,16 @@ def kills(here, tmp_path, monkeypatch):
     """Run something; folders as a kill before each of its writes would leave them."""
 
     def run(command):
-        found, copying = [], []
+        found, copying, lock = [], [], threading.RLock()
 
         def seen(write):
             def act(*words, **options):
-                if not copying:
-                    copying.append(True)
-                    found.append(shutil.copytree(here, tmp_path / f"kill{len(list(tmp_path.iterdir())):04d}"))
-                    copying.clear()
-                return write(*words, **options)
+                with lock:  # Zarr writes by several threads: none moves a file while another copies the folder
+                    if not copying:
+                        copying.append(True)
+                        found.append(shutil.copytree(here, tmp_path / f"kill{len(list(tmp_path.iterdir())):04d}"))
+                        copying.clear()
+                    return write(*words, **options)
 
             return act
 
