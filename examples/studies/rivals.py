@@ -4,7 +4,8 @@
 
 trains dsd and a Gaussian diffusion model with the same U-Net for the same time, lets simulated annealing and porespy's
 generators make as many samples, and prints a Markdown table; the samples are drawn in rivals.png. `--work` keeps the
-trained weights, so that the table can be made again without training. `--authors`, a checkout of
+trained weights, so that the table can be made again without training. `--size` of three sides compares volumes, and
+`--planes` adds those that a 2D model makes plane by plane. `--authors`, a checkout of
 github.com/lanl/DiscreteSpatialDiffusion, adds a table of the forward corruption beside that of the method's authors.
 """
 
@@ -39,6 +40,7 @@ from dsdcli.training.trainer import Trainer
 from dsdcli.view.sheet import write_sheet
 
 BATCH = 64
+LEAPS = (4, 8, 16)  # of dsd, beside the default: how fast it is at the error of a rival
 SHOWN = 8  # samples of each method on the sheet
 FITTED = 256  # training crops that annealing and the length scales of porespy's generators are fitted to
 
@@ -75,7 +77,9 @@ def train(kind: type[Trainer], folder: Path, dataset: Dataset, size: tuple[int, 
     return run
 
 
-def by_dsd(name: str, model: Path, dataset: Dataset, size: tuple[int, ...], n: int, options: Sequence[str]) -> Method:
+def by_dsd(
+    name: str, model: Path, dataset: Dataset, size: tuple[int, ...], n: int, options: Sequence[str] = ()
+) -> Method:
     stack, record = walk.sample(model, dataset, size, n, list(options))
     forced = float(np.mean([sample["decoding"]["forced"] for sample in record["samples"]]))
     minutes, evaluations = walk.minutes_trained(model), record["evaluations_per_sample"]
@@ -120,23 +124,36 @@ def by_porespy(
 
 
 def methods(
-    dataset: Dataset, size: tuple[int, ...], minutes: float, n: int, cfl: int, work: Path, reference: Path | None
+    dataset: Dataset,
+    size: tuple[int, ...],
+    minutes: float,
+    n: int,
+    cfl: int,
+    work: Path,
+    reference: Path | None,
+    planes: Path | None,
 ) -> Iterator[Method]:
     """n samples of every method, with the voxel counts of those of the first; ``cfl`` ones by the paper's sampler."""
     folder = work / f"dsd-{minutes:g}min"
     train(Trainer, folder, dataset, size, minutes)
     rival = train(gaussian.GaussianTrainer, work / f"gaussian-{minutes:g}min", dataset, size, minutes)
-    ours = by_dsd(f"dsd ({walk.steps_trained(folder)} steps)", folder, dataset, size, n, ())
-    yield ours
+    trained = {f"dsd ({walk.steps_trained(folder)} steps)": folder}
     if reference:
-        yield by_dsd(f"dsd, {reference.name}", reference, dataset, size, n, ())
+        trained[f"dsd, {reference.name}"] = reference
+    ours = [by_dsd(name, model, dataset, size, n) for name, model in trained.items()]
+    yield from ours
+    for name, model in trained.items():
+        for leaps in LEAPS:
+            yield by_dsd(f"{name}, {leaps} leaps", model, dataset, size, n, ("--steps", str(leaps)))
+    if planes:
+        yield by_dsd(f"dsd, {planes.name} by plane sweeps", planes, dataset, size, n)
     if cfl:
         name = f"{reference.name if reference else 'dsd'}, CFL tau-leaping, {cfl} samples"
         yield by_dsd(name, reference or folder, dataset, size, cfl, ("--sampler", "cfl"))
-    totals = counts_of(ours.stack, len(dataset.phases))
+    totals = counts_of(ours[0].stack, len(dataset.phases))
     yield by_gaussian(rival, totals, size)
     data = dataset.crops("train", FITTED, size, np.random.default_rng(0))
-    yield by_annealing(totals, size, data, ours.seconds)
+    yield by_annealing(totals, size, data, ours[0].seconds)
     for generator in generators.SCALES:
         yield by_porespy(generator, dataset, totals, size, data)
 
@@ -152,8 +169,11 @@ def compare(dataset: Dataset, found: Sequence[Method], work: Path) -> str:
         if not scored:
             real = table.floor(result)
         scored.append((method, table.scores(result)))
-    rows = [(f"real against real, {len(found[0].stack)} samples", *table.quality(real, "1 ± "), *["-"] * 4)]
-    rows += [(method.name, *table.quality(score), *table.cost(method)) for method, score in scored]
+    rows = [(f"real against real, {len(found[0].stack)} samples", *table.quality(real, "1 ± "), *["-"] * 5)]
+    rows += [
+        (method.name, *table.quality(score), *table.cost(method), table.equal(score, scored))
+        for method, score in scored
+    ]
     return "\n".join([markdown(("", *table.COLUMNS), rows), "", *table.losses(scored, real), ""])
 
 
@@ -190,8 +210,9 @@ def main() -> None:
     parser.add_argument(
         "--cfl", type=int, default=8, metavar="N", help="samples by CFL tau-leaping (default 8, slow; 0: none)"
     )
-    parser.add_argument("--size", type=parse_size, default=(64, 64), help="HxW of crops and samples (default 64x64)")
+    parser.add_argument("--size", type=parse_size, default=(64, 64), help="sides of crops and samples (default 64x64)")
     parser.add_argument("--dsd-reference", metavar="MODEL", help="a dsd model trained for longer, name or path")
+    parser.add_argument("--planes", metavar="MODEL", help="of volumes: a 2D model, which makes them plane by plane")
     parser.add_argument("--authors", type=Path, metavar="DIR", help="checkout of lanl/DiscreteSpatialDiffusion")
     parser.add_argument("--work", type=Path, metavar="DIR", help="where to keep the trained weights")
     parser.add_argument("-o", "--out", type=Path, default=Path("rivals.png"), help="the sheet of samples")
@@ -199,11 +220,11 @@ def main() -> None:
     if chosen.n < 2:
         parser.error("-n: an ensemble has 2 samples or more")
     dataset = Dataset.open(chosen.dataset)
-    reference = find_model(chosen.dsd_reference) if chosen.dsd_reference else None
+    reference, planes = (find_model(m) if m else None for m in (chosen.dsd_reference, chosen.planes))
     if chosen.work:
         chosen.work.mkdir(exist_ok=True)
     with nullcontext(chosen.work) if chosen.work else tempfile.TemporaryDirectory() as work:
-        found = list(methods(dataset, chosen.size, chosen.minutes, chosen.n, chosen.cfl, Path(work), reference))
+        found = list(methods(dataset, chosen.size, chosen.minutes, chosen.n, chosen.cfl, Path(work), reference, planes))
         with tempfile.TemporaryDirectory() as scratch:
             text = compare(dataset, found, Path(scratch))
     sheet(chosen.out, dataset, found)
