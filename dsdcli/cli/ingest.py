@@ -51,7 +51,9 @@ def ingest(
     downsample: Annotated[
         int,
         typer.Option(
-            metavar="K", help="Coarsen blocks of K voxels by majority; of tied phases the block's first wins."
+            metavar="K",
+            help="Coarsen blocks of K voxels by majority; of tied phases the block's first wins. With --intensity "
+            "blocks hold the particles of all their voxels.",
         ),
     ] = 1,
     ignore: Annotated[
@@ -76,6 +78,34 @@ def ingest(
             "--class",
             metavar="NAME",
             help="Class of a source, once per source and in their order, for one model of several materials.",
+            show_default=False,
+        ),
+    ] = None,
+    intensity: Annotated[
+        bool,
+        typer.Option(
+            "--intensity", help="The values are counts of particles, of one species a channel, and no labels of phases."
+        ),
+    ] = False,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --intensity: name of a channel, once for each and in their order. Default: intensity, or "
+            "channel1, channel2, ...",
+            show_default=False,
+        ),
+    ] = None,
+    levels: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --intensity: requantise to 0 .. N - 1.", show_default=False),
+    ] = None,
+    largest: Annotated[
+        int | None,
+        typer.Option(
+            "--max",
+            metavar="V",
+            help="With --intensity: the most that a voxel can hold. Default: the largest value of each channel.",
             show_default=False,
         ),
     ] = None,
@@ -117,7 +147,7 @@ def ingest(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn segmented images into a dataset; prints its path.
+    """Turn segmented images, or intensities, into a dataset; prints its path.
 
     The labels found, and what was assumed about them, are shown on stderr. An existing dataset is replaced if -o
     names it, or if it was made from the same source; no other file is.
@@ -142,10 +172,14 @@ def ingest(
         ignore=ignore or [],
         ignore_masks=ignore_mask or [],
         classes=class_name or [],
+        intensity=intensity,
+        channels=channel or [],
+        levels=levels,
+        largest=largest,
     )
     about = describe_dataset(done.dataset)
     rows = [[str(f.label), f.name, f"{f.fraction:.4f}", str(f.voxels)] for f in done.labels]
-    for line in text.table(["label", "phase", "fraction", "voxels"], rows):
+    for line in text.species_table(about) if intensity else text.table(["label", "phase", "fraction", "voxels"], rows):
         say(line)
     if about["ignored"]:
         total = about["ignored"] + int(done.dataset.counts().sum())

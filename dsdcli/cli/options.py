@@ -14,12 +14,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 # Options called otherwise than the parameter.
 _SPELLED = {
     "boxes": "box",
+    "channels": "channel",
     "class_name": "class",
     "classes": "class",
     "disks": "disk",
     "fractions": "fraction",
     "gates": "gate",
+    "largest": "max",
     "masks": "mask",
+    "means": "mean",
     "ignore_masks": "ignore-mask",
     "max_seconds": "max-time",
     "metrics": "metric",
@@ -28,6 +31,7 @@ _SPELLED = {
     "plane": "slice",
     "samples": "sample",
     "start_from": "from",
+    "totals": "total",
 }
 
 

@@ -1,10 +1,11 @@
 """Several materials in one dataset: reading their images, and crops of which the class is known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.data.formats import Raster, read_image
 from dsdcli.data.sources import Gathered, gather
 from dsdcli.data.voxel import SAME, VoxelSize, length_ratio
 from dsdcli.errors import DataError, UsageError
@@ -21,6 +22,7 @@ def gather_classes(
     dtype: str | None = None,
     offset: int = 0,
     endian: str = "little",
+    read: Callable[..., Raster] = read_image,
 ) -> tuple[Gathered, list[str]]:
     """As `dsdcli.data.sources.gather`, class by class: the images, and the class of each.
 
@@ -38,7 +40,7 @@ def gather_classes(
     found: dict[str, Gathered] = {}
     for name in dict.fromkeys(classes):
         named = [source for source, theirs in zip(sources, classes, strict=True) if theirs == name]
-        found[name] = gather(named, axes, voxel, shape, dtype, offset, endian)
+        found[name] = gather(named, axes, voxel, shape, dtype, offset, endian, read)
     if len({each.slice_axes for each in found.values()}) > 1:
         raise DataError("the classes mix volumes and independent 2D images; ingest them into one dataset each")
     size: VoxelSize | None = None
@@ -68,9 +70,11 @@ def crops_of_classes(
     if not dataset.classes:
         return dataset.crops(split, n, size, rng, augment), np.full(n, UNTOLD)
     kinds = rng.integers(len(dataset.classes), size=n)
-    crops = np.empty((n, *size), np.uint8)
-    for kind, material in enumerate(dataset.materials):
-        members = np.flatnonzero(kinds == kind)
-        if len(members):
-            crops[members] = material.crops(split, len(members), size, rng, augment)
-    return crops, kinds
+    members = [np.flatnonzero(kinds == kind) for kind in range(len(dataset.classes))]
+    parts = [
+        material.crops(split, len(own), size, rng, augment)
+        for material, own in zip(dataset.materials, members, strict=True)
+        if len(own)
+    ]
+    crops = np.concatenate(parts)
+    return crops[np.argsort(np.concatenate(members), kind="stable")], kinds

@@ -12,40 +12,15 @@ import h5py
 import numpy as np
 
 from dsdcli.data.formats.hdf5 import about_hdf5
-from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.hdf5 import new_hdf5
-from dsdcli.data.phases import IGNORED, Phase, from_json, to_json
+from dsdcli.data.labelled import LabelledImage
+from dsdcli.data.phases import IGNORED, Phase, to_json
 from dsdcli.data.places import Places, equal_side_orders
+from dsdcli.data.species import Species, channels, channels_first, species_to_json
+from dsdcli.data.stored import COUNTS, FORMAT, PLAIN, SPLITS, VERSION, contents
 from dsdcli.errors import DataError, UsageError
-from dsdcli.files import parse_json
 
-FORMAT = "dsd-dataset"
-VERSION = 2
-PLAIN = 1  # version of a dataset without left-out voxels, which earlier releases read as well
-SPLITS = ("train", "heldout")
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledImage:
-    """Phase indices (uint8) of a 2D image ("YX"), a stack of independent 2D images ("TYX") or a volume ("ZYX").
-
-    `dsdcli.data.phases.IGNORED` marks voxels that are left out: no crop holds one, and no fraction counts them.
-    ``material`` is the class of the image in a dataset of several, None in others.
-    """
-
-    array: np.ndarray
-    axes: str
-    material: str | None = None
-
-    @property
-    def own_axes(self) -> tuple[int, ...]:
-        """The axes along which neighbours are neighbours: all but that of a stack."""
-        return (1, 2) if self.axes == "TYX" else tuple(range(self.array.ndim))
-
-    @cached_property
-    def whole(self) -> bool:
-        """Whether no voxel is left out."""
-        return self.array.max(initial=0) != IGNORED
+__all__ = ["SPLITS", "Dataset", "LabelledImage", "is_dataset"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +28,8 @@ class Dataset:
     """Segmented images as phase indices, with what is needed to write samples in the user's own labels and units.
 
     ``voxel_size`` (in ``voxel_unit``) is that of the stored arrays, after downsampling. ``slice_axes`` names the axes
-    across which 2D slices of the volumes are cut ("z", "zyx", ...), or is "t" for independent 2D images.
+    across which 2D slices of the volumes are cut ("z", "zyx", ...), or is "t" for independent 2D images. A dataset of
+    intensities has no phases, but ``species``, and its crops are counts (C, *L).
     """
 
     path: Path
@@ -65,6 +41,7 @@ class Dataset:
     provenance: dict[str, Any]
     train: tuple[LabelledImage, ...]
     heldout: tuple[LabelledImage, ...]
+    species: tuple[Species, ...] = ()
 
     @staticmethod
     def open(path: Path | str) -> "Dataset":
@@ -80,7 +57,7 @@ class Dataset:
         try:
             about_hdf5(path)  # in a process that may be given up: a damaged file can keep the library busy for ever
             with h5py.File(path, "r", locking=False) as file:
-                return _read(path, file)
+                return Dataset(**contents(path, file))
         except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, IndexError) as error:
             raise DataError(f"cannot read the dataset {path}: damaged, or not made by dsd ingest ({error})") from error
 
@@ -93,7 +70,8 @@ class Dataset:
         """
         with new_hdf5(Path(path)) as file:
             version = PLAIN if all(image.whole for image in self.train + self.heldout) else VERSION
-            file.attrs.update(format=FORMAT, format_version=version, phases=to_json(self.phases))
+            what = {"species": species_to_json(self.species)} if self.species else {"phases": to_json(self.phases)}
+            file.attrs.update(format=FORMAT, format_version=COUNTS if self.species else version, **what)
             file.attrs.update(slice_axes=self.slice_axes, downsample=self.downsample)
             file.attrs["provenance"] = json.dumps(self.provenance)
             if self.voxel_size is not None:
@@ -101,10 +79,11 @@ class Dataset:
             for split in SPLITS:
                 group = file.create_group(split)
                 for number, image in enumerate(self.images(split)):
+                    data = channels(image.array) if self.species else image.array
                     stored = group.create_dataset(
                         f"{number:04d}",
-                        data=image.array,
-                        chunks=(1,) * (image.array.ndim - 2) + image.array.shape[-2:],
+                        data=data,
+                        chunks=(1,) * (image.array.ndim - 2) + image.array.shape[-2:] + data.shape[image.array.ndim :],
                         compression="gzip",
                         compression_opts=4,
                         shuffle=True,
@@ -148,7 +127,8 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the contents: equal for equal phases, voxels, units and split, wherever they came from."""
-        head = [to_json(self.phases), self.voxel_size, self.voxel_unit, self.slice_axes, self.downsample]
+        what = species_to_json(self.species) if self.species else to_json(self.phases)
+        head = [what, self.voxel_size, self.voxel_unit, self.slice_axes, self.downsample]
         digest = hashlib.sha256(json.dumps(head).encode())
         for split in SPLITS:
             for image in self.images(split):
@@ -158,9 +138,13 @@ class Dataset:
         return digest.hexdigest()
 
     def counts(self, split: str | None = None) -> np.ndarray:
-        """Voxels of each phase, int64 (K,), of one split or (None) of all; those left out are in none."""
+        """Voxels of each phase, int64 (K,), of one split or (None) of all; those left out are in none. Of intensities
+        the particles of each species, (C,)."""
+        images = self.images(split) if split else self.train + self.heldout
+        if self.species:
+            return np.sum([channels(i.array).reshape(-1, len(self.species)).sum(0, np.int64) for i in images], 0)
         total = np.zeros(IGNORED + 1, np.int64)
-        for image in self.images(split) if split else self.train + self.heldout:
+        for image in images:
             for plane in image.array.reshape(-1, image.array.shape[-1] * image.array.shape[-2]):
                 total += np.bincount(plane, minlength=len(total))
         return total[: len(self.phases)]
@@ -171,8 +155,12 @@ class Dataset:
         return sum(int((image.array == IGNORED).sum()) for image in self.train + self.heldout if not image.whole)
 
     def fractions(self, split: str | None = None) -> np.ndarray:
-        """Volume fraction of each phase, float (K,), of one split or (None) of all."""
+        """Volume fraction of each phase, float (K,), of one split or (None) of all; of intensities the mean count of
+        each species in a voxel, (C,)."""
         counts = self.counts(split)
+        if self.species:
+            images = self.images(split) if split else self.train + self.heldout
+            return counts / max(1, sum(image.array.size for image in images))
         return counts / max(1, counts.sum())
 
     def crops(
@@ -190,7 +178,7 @@ class Dataset:
                 equivalent ("zyx"), exchange axes of equal sides.
 
         Returns:
-            phase indices, uint8 (n, *size).
+            phase indices, uint8 (n, *size); of intensities counts (n, C, *size).
 
         Raises:
             DataError: no image can hold the crop.
@@ -198,7 +186,7 @@ class Dataset:
         size = tuple(size)
         places = self._room(split, size)
         flat = places.draw(n, rng)
-        out = np.empty((n, *size), np.uint8)
+        out = np.empty((n, *size), places.views[0].dtype)
         if augment:
             signs = (1 - 2 * rng.integers(2, size=(n, len(size)))).tolist()
             orders = equal_side_orders(size) if self.slice_axes == "zyx" else [tuple(range(len(size)))]
@@ -207,14 +195,16 @@ class Dataset:
             if augment:
                 crop = crop[tuple(slice(None, None, sign) for sign in signs[i])].transpose(orders[order_of[i]])
             out[i] = crop
-        return out
+        return channels_first(out) if self.species else out
 
     def each_crop(
         self, split: str, n: int, size: Sequence[int], rng: np.random.Generator, rows: range
     ) -> Iterator[np.ndarray]:
-        """Of the ``n`` that `crops` would draw, those of ``rows``, one by one: phase indices uint8 (*size)."""
+        """Of the ``n`` that `crops` would draw, those of ``rows``, one by one: phase indices uint8 (*size), or counts
+        (C, *size)."""
         places = self._room(split, tuple(size))
-        yield from map(places.crop, places.draw(n, rng)[rows.start : rows.stop].tolist())
+        for crop in map(places.crop, places.draw(n, rng)[rows.start : rows.stop].tolist()):
+            yield channels_first(crop[None])[0] if self.species else crop
 
     def holds(self, split: str, size: Sequence[int]) -> bool:
         """Whether there is any crop of this size, in every class."""
@@ -259,38 +249,3 @@ def is_dataset(path: Path) -> bool:
         return about_hdf5(path)["format"] == FORMAT
     except DataError:
         return False
-
-
-def _stored_image(stored: h5py.Dataset) -> LabelledImage:
-    material = stored.attrs.get("class")
-    return LabelledImage(stored[...], str(stored.attrs["axes"]), None if material is None else str(material))
-
-
-def _read(path: Path, file: h5py.File) -> Dataset:
-    attrs = file.attrs
-    if attrs.get("format") != FORMAT:
-        raise DataError(f"{path} is an HDF5 file but not a dataset; make one of it with: dsd ingest {path}")
-    version = attrs["format_version"]
-    if version not in (PLAIN, VERSION):
-        raise DataError(f"{path} has format version {version}, this dsd reads {PLAIN} and {VERSION}; ingest again")
-    phases = from_json(attrs["phases"])
-    for split in SPLITS:
-        for stored in file[split].values():
-            check_claim(stored.shape, stored.dtype.itemsize, f"{path}:{stored.name}", stored.id.get_storage_size())
-    splits = {split: tuple(_stored_image(stored) for _, stored in sorted(file[split].items())) for split in SPLITS}
-    for image in splits["train"] + splits["heldout"]:
-        known = image.array < len(phases)
-        if version == VERSION:
-            known |= image.array == IGNORED
-        if image.array.dtype != np.uint8 or not known.all():
-            raise DataError(f"{path} is damaged: it holds voxels of no known phase; run dsd ingest again")
-    return Dataset(
-        path=path,
-        phases=phases,
-        voxel_size=float(attrs["voxel_size"]) if "voxel_size" in attrs else None,
-        voxel_unit=str(attrs["voxel_unit"]) if "voxel_unit" in attrs else None,
-        slice_axes=str(attrs["slice_axes"]),
-        downsample=int(attrs["downsample"]),
-        provenance=parse_json(attrs["provenance"]),
-        **splits,
-    )

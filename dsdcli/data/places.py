@@ -99,6 +99,8 @@ def good_places(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Which crops of ``size`` hold no left-out voxel, by their first voxel: bool, shape of the image - size + 1."""
     from scipy.ndimage import maximum_filter1d
 
+    if image.dtype.names is not None:  # counts, of which none are left out
+        image = np.zeros(image.shape, np.uint8)
     bad = (image == IGNORED).view(np.uint8)
     for axis, side in enumerate(size):
         bad = maximum_filter1d(bad, side, axis, origin=-(side // 2))  # over ``side`` voxels, from each one on

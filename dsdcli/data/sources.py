@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def gather(
     dtype: str | None = None,
     offset: int = 0,
     endian: str = "little",
+    read: Callable[..., Raster] = read_image,
 ) -> Gathered:
     """Read every source and settle what its axes mean.
 
@@ -70,6 +71,7 @@ def gather(
         dtype: type of raw files.
         offset: bytes before the voxels of raw files.
         endian: their byte order.
+        read: reads one source, called as `read_image` is.
 
     Raises:
         DataError: unreadable sources, or sources that do not belong together.
@@ -86,9 +88,9 @@ def gather(
             continue
         done.add(identity(source))
         if is_slices(Path(source)):
-            rasters += _read_folder(Path(source), axes, notes)
+            rasters += _read_folder(Path(source), axes, notes, read)
             continue
-        raster = read_image(source, shape, dtype, offset, endian)
+        raster = read(source, shape, dtype, offset, endian)
         done.update(identity(str(file)) for file in raster.files)
         if axes is None:
             raster = _without_channels(raster, source)
@@ -192,8 +194,8 @@ def _first_names(sources: Sequence[str]) -> list[str]:
     return names
 
 
-def _read_folder(folder: Path, axes: str | None, notes: list[str]) -> list[Raster]:
-    rasters = read_folder(folder)
+def _read_folder(folder: Path, axes: str | None, notes: list[str], read: Callable[..., Raster]) -> list[Raster]:
+    rasters = read_folder(folder, read)
     notes += rasters[0].remarks  # those of the other slices would be the same
     if len(rasters) == 1:
         return rasters

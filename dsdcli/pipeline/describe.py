@@ -1,8 +1,11 @@
 """What is in a file, as plain values ready for JSON."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dsdcli.data.dataset import SPLITS, Dataset, is_dataset
 from dsdcli.data.formats import read_image
@@ -78,6 +81,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
             }
             for index, phase in enumerate(dataset.phases)
         ],
+        **({"species": _species(dataset, whole, by_split)} if dataset.species else {}),
         "classes": list(dataset.classes),
         "images": {
             split: [{"axes": image.axes, "shape": list(image.array.shape)} for image in dataset.images(split)]
@@ -91,6 +95,14 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "digest": dataset.digest,
         "provenance": dataset.provenance,
     }
+
+
+def _species(dataset: Dataset, whole: np.ndarray, by_split: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Cap, type and mean count of every species."""
+    return [
+        {**asdict(each), "mean": float(whole[n]), **{split: float(means[n]) for split, means in by_split.items()}}
+        for n, each in enumerate(dataset.species)
+    ]
 
 
 def describe_samples(samples: Samples, path: Path) -> dict[str, Any]:

@@ -1,46 +1,26 @@
 """From the user's segmented images to a dataset."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dsdcli.data.classes import gather_classes
-from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
+from dsdcli.data.dataset import Dataset, LabelledImage
 from dsdcli.data.downsample import majority
 from dsdcli.data.fit import SIDES, fitting_sides, largest_side
-from dsdcli.data.formats import split_inner
 from dsdcli.data.ignored import doubt_corners, leave_out
 from dsdcli.data.phases import choose_phases, doubt_polarity
 from dsdcli.data.sources import check_axes, digest_of, gather
-from dsdcli.data.split import independent_images, split, split_to_fit
+from dsdcli.data.split import independent_images
 from dsdcli.data.voxel import VoxelSize, parse_voxel_size, sides
 from dsdcli.errors import DataError, UsageError
 from dsdcli.evaluation.representative import doubt_fractions
-from dsdcli.files import check_outputs
 from dsdcli.moves import claim
+from dsdcli.pipeline.ingest_intensity import ingest_intensity
+from dsdcli.pipeline.ingested import Ingested, LabelCount, choose_output, split_by_class
 from dsdcli.record import provenance
 
 _RARE = 0.001  # an unnamed label with less than this share is suspected to be no phase at all
-
-
-@dataclass(frozen=True)
-class LabelCount:
-    """One label of the sources: the phase it belongs to, and how many voxels have it."""
-
-    label: int
-    name: str
-    voxels: int
-    fraction: float
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """The dataset made, the labels found, and what the user should be told."""
-
-    dataset: Dataset
-    labels: tuple[LabelCount, ...]
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 def ingest(
@@ -60,8 +40,12 @@ def ingest(
     ignore: Sequence[int] = (),
     ignore_masks: Sequence[str | Path] = (),
     classes: Sequence[str] = (),
+    intensity: bool = False,
+    channels: Sequence[str] = (),
+    levels: int | None = None,
+    largest: int | None = None,
 ) -> Ingested:
-    """Read segmented images, name their phases, coarsen, split, and write a dataset.
+    """Read segmented images, name their phases, coarsen, split, and write a dataset; or read intensities.
 
     Args:
         sources: image files, folders of slices, ``file.h5:/path``.
@@ -81,6 +65,11 @@ def ingest(
         ignore: labels of voxels to leave out.
         ignore_masks: images of the shape of the sources, or of a slice; what is not 0 in them is left out.
         classes: of every source, where they are of several materials; each is split by itself.
+        intensity: the images are grey or of several channels, and their values counts of particles: see
+            `dsdcli.pipeline.ingest_intensity`. Blocks of ``downsample`` voxels then hold the particles of all of them.
+        channels: names of their channels, in order.
+        levels: make values from 0 to levels - 1 of those from 0 to ``largest``.
+        largest: the most that a voxel can hold; by default the largest value of each channel.
 
     Raises:
         UsageError: options that are wrong or contradict the data, or an output that may not be written.
@@ -96,8 +85,14 @@ def ingest(
         raise UsageError(f"`downsample={downsample}` must be at least 1")
     masks = [str(mask) for mask in ignore_masks]
     wanted = None if out is None else Path(out)
-    path, notes = _output(files, masks, wanted)
     reading = (axes, voxel, shape, dtype, offset, endian)
+    if intensity:
+        if named or pore is not None or ignore or masks:
+            raise UsageError("intensities have no labels; leave out `phases`, `pore`, `ignore` and `ignore_masks`")
+        return ingest_intensity(files, wanted, reading, channels, levels, largest, downsample, holdout, classes)
+    if channels or levels is not None or largest is not None:
+        raise UsageError("`channels`, `levels` and `largest` are of intensities; say `intensity=True`")
+    path, notes = choose_output(files, masks, wanted)
     gathered, materials = gather_classes(files, classes, *reading) if classes else (gather(files, *reading), [])
     labelled, doubts = leave_out(gathered.images, ignore, masks)
     voxels = labelled.counts()
@@ -121,7 +116,7 @@ def ingest(
             if found.fraction < _RARE
         ]
     coarse = [_coarsen(image, downsample) for image in labelled.indices(index_of)]
-    train, heldout, what = _split(coarse, materials, holdout)
+    train, heldout, what = split_by_class(coarse, materials, holdout)
     if holdout is None:
         notes.append(f"held out to judge by: {what} (`holdout` chooses another share)")
     size = gathered.voxel
@@ -155,7 +150,7 @@ def ingest(
         doubts = doubt_fractions(independent_images(material), [phase.name for phase in dataset.phases])
         notes += [f"{material.train[0].material}: {line}" if classes else line for line in doubts]
     with claim(path, wait=True):
-        _output(files, masks, wanted)  # again: it may have been written meanwhile
+        choose_output(files, masks, wanted)  # again: it may have been written meanwhile
         dataset.write(path)
     return Ingested(dataset, labels, tuple(notes) + gathered.notes, tuple(warnings))
 
@@ -167,58 +162,12 @@ def _pairs(phases: Mapping[str, int | Sequence[int]] | Sequence[tuple[str, int]]
     return [(name, n) for name, labels in phases.items() for n in ([labels] if isinstance(labels, int) else labels)]
 
 
-def _output(sources: Sequence[str], masks: Sequence[str], out: Path | None) -> tuple[Path, list[str]]:
-    """Where to write, and notes; refuses what should not be overwritten."""
-    files = [split_inner(source)[0].resolve() for source in sources]
-    notes: list[str] = []
-    if out is None:
-        stem = files[0].name if files[0].is_dir() else files[0].stem.removesuffix(".ome")
-        out = Path(f"{stem}.dsd.h5")
-        if out.exists() and not _same_sources(out, files):
-            raise UsageError(f"{out} exists and was not made from the same source; choose another name with `out`")
-    elif not out.name.endswith((".h5", ".hdf5")):
-        raise UsageError(f"`out={out}`: a dataset is an HDF5 file; let its name end in .dsd.h5")
-    elif not out.name.endswith(".dsd.h5"):
-        notes.append(f"{out} does not end in .dsd.h5, so the other commands will not find it by themselves")
-    check_outputs([(out, _is_dataset)], [*files, *(split_inner(mask)[0] for mask in masks)])
-    return out, notes
-
-
-def _is_dataset(path: Path) -> bool:
-    return path.is_file() and is_dataset(path)
-
-
-def _same_sources(path: Path, files: list[Path]) -> bool:
-    try:
-        made_from = Dataset.open(path).provenance["sources"]
-        return [split_inner(source["name"])[0].resolve() for source in made_from] == files
-    except (DataError, KeyError, TypeError):
-        return False
-
-
 def _coarsen(image: LabelledImage, factor: int) -> LabelledImage:
     indices, axes = image.array, image.own_axes
     if min(indices.shape[axis] for axis in axes) < factor:
         size = sides(indices.shape)
         raise UsageError(f"`downsample={factor}` leaves nothing of an image of {size}; use a smaller factor")
     return replace(image, array=majority(indices, factor, axes))
-
-
-def _split(
-    images: Sequence[LabelledImage], materials: Sequence[str], holdout: float | None
-) -> tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...], str]:
-    """The training and the held-out images of every class, which ``materials`` names, and what was held out."""
-    if not materials:
-        return split_to_fit(images) if holdout is None else (*split(images, holdout), "")
-    train: list[LabelledImage] = []
-    heldout: list[LabelledImage] = []
-    what = {}
-    for name in dict.fromkeys(materials):
-        own = [image for image, theirs in zip(images, materials, strict=True) if theirs == name]
-        *parts, what[name] = _split(own, (), holdout)
-        for kept, part in zip((train, heldout), parts, strict=True):
-            kept += [replace(image, material=name) for image in part]
-    return tuple(train), tuple(heldout), "; ".join(f"{name}: {words}" for name, words in what.items())
 
 
 def _too_small(dataset: Dataset) -> str:

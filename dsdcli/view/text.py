@@ -63,6 +63,22 @@ def dataset_lines(about: dict[str, Any]) -> list[str]:
         + (", ..." if len(about["provenance"].get("sources", [])) > 4 else "")
         + f" on {created(about['provenance']) or 'an unknown day'}",
         f"  digest      {about['digest']}",
+        *(species_table(about) if "species" in about else _phase_table(about, split_names)),
+    ]
+
+
+def species_table(about: dict[str, Any]) -> list[str]:
+    """The channels of a dataset of intensities."""
+    split_names = [split for split in ("train", "heldout") if about["images"][split]]
+    rows = [
+        [s["name"], s["dtype"], str(s["cap"]), *(f"{s[name]:.4f}" for name in ("mean", *split_names))]
+        for s in about["species"]
+    ]
+    return table(["channel", "type", "max", "mean", *split_names], rows, left=1)
+
+
+def _phase_table(about: dict[str, Any], split_names: Sequence[str]) -> list[str]:
+    return [
         *table(
             ["phase", "label", "fraction", *split_names],
             [

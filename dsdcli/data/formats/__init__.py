@@ -205,8 +205,11 @@ def is_slices(path: Path) -> bool:
     return path.is_dir() and not is_zarr(path)
 
 
-def read_folder(folder: Path) -> list[Raster]:
+def read_folder(folder: Path, read: Callable[[str], Raster] = read_image) -> list[Raster]:
     """Read the images of a folder in natural order (``slice2`` before ``slice10``), a set of files once.
+
+    Args:
+        read: reads one of them.
 
     Raises:
         DataError: none, or of several formats.
@@ -221,7 +224,7 @@ def read_folder(folder: Path) -> list[Raster]:
     done: set[Path] = set()
     for file in files:
         if file.resolve() not in done:
-            rasters.append(read_image(str(file)))
+            rasters.append(read(str(file)))
             done.update(other.resolve() for other in rasters[-1].files)
     return rasters
 

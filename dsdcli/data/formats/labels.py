@@ -4,6 +4,7 @@ import numpy as np
 
 from dsdcli.errors import DataError
 
+NOT_WHOLE = "holds floating-point values that are not whole numbers"  # how the complaint of these begins
 _LOWEST, _HIGHEST = -(2**31), 2**31 - 1  # what every format written here can hold
 
 
@@ -52,7 +53,7 @@ def as_labels(array: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]
             return np.ascontiguousarray(array == high).view(np.uint8), (remark,)
         if (whole != array).any():
             raise DataError(
-                f"{name} holds floating-point values that are not whole numbers ({array.min():.4g} to "
+                f"{name} {NOT_WHOLE} ({array.min():.4g} to "
                 f"{array.max():.4g}): it is not segmented; segment it into phases and save integer labels"
             )
         if np.abs(whole).max() <= _HIGHEST:
