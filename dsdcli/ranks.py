@@ -83,6 +83,21 @@ class Ranks:
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
+    def exchange(self, parcels: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+        """Send to every rank its parcel, all (n,) of one type with an n of their own, and take what they send here."""
+        if self.count == 1:
+            return list(parcels)
+        import torch
+        from torch import distributed
+
+        sizes = torch.tensor([len(parcel) for parcel in parcels])  # in main memory, as these are read here
+        coming = torch.empty_like(sizes)
+        with self._connected():
+            distributed.all_to_all_single(coming, sizes)
+            received = parcels[0].new_empty(int(coming.sum()))
+            distributed.all_to_all_single(received, torch.cat(list(parcels)), coming.tolist(), sizes.tolist())
+        return list(received.split(coming.tolist()))
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """A piece of work after which all ranks go on, or none: nothing in it may wait for another rank.
@@ -129,7 +144,7 @@ class Ranks:
         except RuntimeError as error:
             raise DsdError(
                 f"rank {self.number} of {self.count} has lost another: that has ended, or the network failed; what was "
-                "saved stays, so start again with `resume=True`"
+                "saved stays, so start all again, a training with `resume=True`"
             ) from error
 
 

@@ -68,12 +68,25 @@ class Waves:
         mean = counts.to(clean.dtype).flatten(2).mean(2).view(ones)
         seen = counts.to(clean.dtype) - mean
         seen -= mean * seen.sum(1, keepdim=True)
-        k = wavenumbers(lattice, clean.device)
-        left = torch.exp(-dose.view(-1, *(1,) * (lattice.ndim + 1)) * k**2)  # (B, 1, *L)
-        strength = _between(power, _place(k)).T.unflatten(1, lattice.shape)  # (C, *L)
-        gain = strength * left / (strength * left**2 + (1 - left**2)).clamp_min(1e-12)
+        gain = gains(power, wavenumbers(lattice, clean.device), dose)
         level = clean.flatten(2).mean(2).view(ones)
         return cls(level, to_waves(clean - level, lattice), to_waves(seen, lattice) * gain.to(clean.dtype))
+
+
+def gains(power: torch.Tensor, k: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
+    """What makes amplitudes of counts those that follow from them, at doses (B,) and wavenumbers (*L): (B, C, *L)."""
+    left = torch.exp(-dose.view(-1, *(1,) * (k.ndim + 1)) * k**2)  # (B, 1, *L)
+    strength = _between(power, _place(k)).T.unflatten(1, k.shape)  # (C, *L)
+    return strength * left / (strength * left**2 + (1 - left**2)).clamp_min(1e-12)
+
+
+def shares(table: torch.Tensor, most: float, dose: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the network's and of the linear guess, at doses (B,) and wavenumbers (*L): (B, C, *L) each."""
+    at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
+    share, place = _between(table, at), _place(k)  # (B, bands, C, 3)
+    of_wave = torch.stack([_between(one[..., :2], place) for one in share])  # (B, sites, C, 2)
+    of_guess, of_seen = of_wave.movedim(1, -1).unflatten(-1, k.shape).unbind(2)
+    return of_guess, of_seen
 
 
 def band_power(clean: torch.Tensor, lattice: Lattice) -> torch.Tensor:
@@ -153,14 +166,15 @@ def corrected(
         clean = clean.clone()
         clean[late] = corrected(table, most, clean[late], counts[late], dose[late], lattice)
         return clean
-    at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
-    share = _between(table, at)  # (B, bands, C, 3)
-    place = _place(wavenumbers(lattice, clean.device))
     waves = Waves.of(clean, counts, dose, table[0, ..., 2], lattice)
-    of_wave = torch.stack([_between(one[..., :2], place) for one in share])  # (B, sites, C, 2)
-    of_guess, of_seen = of_wave.movedim(1, -1).unflatten(-1, lattice.shape).to(clean.dtype).unbind(2)
-    total = of_guess * waves.guess + of_seen * waves.seen
-    guess = (waves.mean + from_waves(total, lattice)).clamp_min(RARE)
+    of_guess, of_seen = shares(table, most, dose, wavenumbers(lattice, clean.device))
+    total = of_guess.to(clean.dtype) * waves.guess + of_seen.to(clean.dtype) * waves.seen
+    return likely(waves.mean + from_waves(total, lattice))
+
+
+def likely(guess: torch.Tensor) -> torch.Tensor:
+    """A guess (B, C, *L) as probabilities."""
+    guess = guess.clamp_min(RARE)
     return guess / guess.sum(1, keepdim=True)
 
 

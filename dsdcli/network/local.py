@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +51,54 @@ def _depthwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None,
     return CONVOLVE[x.ndim - 2](x, weight, bias, padding=weight.shape[-1] // 2 if pad else 0, groups=x.shape[1])
 
 
+class Extent(Protocol):
+    """How much of an image the features (B, rows, ..., C) are that blocks work on, along its first axis."""
+
+    @property
+    def periodic(self) -> bool: ...
+
+    def each(self, work: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        """What ``work`` makes of the features, which looks at rows of one place only."""
+        ...
+
+    def spans(self, x: torch.Tensor, training: bool) -> list[tuple[int, int]]:
+        """Rows that are computed one after another."""
+        ...
+
+    def beyond(self, x: torch.Tensor, reach: int) -> Any:
+        """What `around` needs to know of the rows that lie elsewhere."""
+        ...
+
+    def around(self, x: torch.Tensor, span: tuple[int, int], reach: int, beyond: Any) -> torch.Tensor | None:
+        """The rows of a span with ``reach`` more on both sides; None where the span is the whole image."""
+        ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All rows of an image."""
+
+    periodic: bool
+
+    def each(self, work: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        return work(x)
+
+    def spans(self, x: torch.Tensor, training: bool) -> list[tuple[int, int]]:
+        return slabs(x, training)
+
+    def beyond(self, x: torch.Tensor, reach: int) -> None:
+        return None
+
+    def around(self, x: torch.Tensor, span: tuple[int, int], reach: int, beyond: None) -> torch.Tensor | None:
+        rows, (start, stop) = x.shape[1], span
+        if stop - start == rows:
+            return None
+        if self.periodic:
+            return x.index_select(1, torch.arange(start - reach, stop + reach, device=x.device) % rows)
+        low, high = max(0, start - reach), min(rows, stop + reach)
+        return F.pad(x[:, low:high], (0, 0) * (x.ndim - 2) + (low - start + reach, stop + reach - high))
+
+
 class Block(nn.Module):
     """Residual block on (B, *L, C): a convolution of every channel by itself, then two layers at every site.
 
@@ -70,13 +120,14 @@ class Block(nn.Module):
         self,
         x: torch.Tensor,
         condition: torch.Tensor,
-        periodic: bool,
+        extent: Extent,
         then: Callable[[torch.Tensor], torch.Tensor] = lambda features: features,
     ) -> torch.Tensor:
         """Features of every site after the block, or what ``then`` makes of them."""
         result: torch.Tensor | None = None
-        for start, stop in slabs(x, self.training):
-            part = then(x[:, start:stop] + self._change(x, condition, periodic, (start, stop)))
+        beyond = extent.beyond(x, self.around.kernel_size[0] // 2)
+        for start, stop in extent.spans(x, self.training):
+            part = then(x[:, start:stop] + self._change(x, condition, extent, (start, stop), beyond))
             if part.shape[1] == x.shape[1]:
                 return part
             if result is None:
@@ -85,26 +136,23 @@ class Block(nn.Module):
         assert result is not None  # there are rows
         return result
 
-    def _change(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool, span: tuple[int, int]) -> torch.Tensor:
+    def _change(
+        self, x: torch.Tensor, condition: torch.Tensor, extent: Extent, span: tuple[int, int], beyond: Any
+    ) -> torch.Tensor:
         """What the block adds to the rows of a span along the first axis; to those alone, so that a large volume takes
         little more memory than its features."""
         reach = self.around.kernel_size[0] // 2
-        rows, (start, stop) = x.shape[1], span
-        part = stop - start < rows
-        if part and periodic:
-            x = x.index_select(1, torch.arange(start - reach, stop + reach, device=x.device) % rows)
-        elif part:
-            low, high = max(0, start - reach), min(rows, stop + reach)
-            x = F.pad(x[:, low:high], (0, 0) * (x.ndim - 2) + (low - start + reach, stop + reach - high))
-        h = x.movedim(-1, 1)
-        if periodic:
+        wider = extent.around(x, span, reach, beyond)
+        part = wider is not None
+        h = (x if wider is None else wider).movedim(-1, 1)
+        if extent.periodic:
             for axis in range(3 if part else 2, h.ndim):
                 side = h.shape[axis]
                 h = h.index_select(axis, torch.arange(-reach, side + reach, device=h.device) % side)
             h = h.contiguous(memory_format=LAYOUT.get(h.ndim - 2, torch.contiguous_format))
             h = _depthwise(h, self.around.weight, self.around.bias, pad=False)
         elif part:
-            h = _depthwise(h, self.around.weight, self.around.bias)[:, :, reach : reach + stop - start]
+            h = _depthwise(h, self.around.weight, self.around.bias)[:, :, reach : reach + span[1] - span[0]]
         elif self.training and h.ndim == 5 and h.device.type == "cpu":
             h = Depthwise.apply(h, self.around.weight, self.around.bias)
         elif h.ndim == 5 and h.device.type == "cuda":  # ten times as fast there, channels first
@@ -151,27 +199,38 @@ class LocalNet(nn.Module):
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor, periodic: bool) -> torch.Tensor:
         """``x`` may lack the last of the inputs, which then count as zero and cost nothing."""
+        return self.over(x, condition, Whole(periodic))
+
+    def over(self, x: torch.Tensor, condition: torch.Tensor, extent: Extent) -> torch.Tensor:
+        """As `forward`, of as much of an image as ``x`` is."""
         full = self.last.weight.dtype  # of what blocks add to, under autocast too: sums in bfloat16 lose their detail
         condition = self.condition(condition)
         x = x.movedim(1, -1)
         given = x.shape[-1]
         fold = self.patch ** (x.ndim - 2)
-        stem = F.linear(x, self.stem.weight[:, :given], self.stem.bias).to(full)
-        x = F.linear(fold_last(x, self.patch), self.first.weight[:, : given * fold], self.first.bias).to(full)
+        stem = extent.each(lambda part: F.linear(part, self.stem.weight[:, :given], self.stem.bias).to(full), x)
+        first = self.first.weight[:, : given * fold]
+        x = extent.each(lambda part: F.linear(fold_last(part, self.patch), first, self.first.bias).to(full), x)
         skips = []
         for level, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]  # a list of modules
-                x = block(x, condition, periodic)
+                x = block(x, condition, extent)
             if level < len(self.shrink):
                 skips.append(x)
-                x = self.shrink[level](fold_last(x, 2)).to(full)
+                x = extent.each(partial(self._shrunk, level), x).to(full)
         for level in reversed(range(len(self.up))):
-            x = skips.pop() + spread(self.grow[level](x))
+            x = skips.pop() + extent.each(partial(self._grown, level), x)
             for block in self.up[level]:  # type: ignore[attr-defined]  # a list of modules
-                x = block(x, condition, periodic)
-        for start, stop in slabs(x, self.training):
+                x = block(x, condition, extent)
+        for start, stop in extent.spans(x, self.training):
             stem[:, start * self.patch : stop * self.patch] += unfold_last(self.unfold(x[:, start:stop]), self.patch)
-        return self.head(stem, condition, periodic, lambda h: self.last(self.norm(h))).movedim(-1, 1)
+        return self.head(stem, condition, extent, lambda h: self.last(self.norm(h))).movedim(-1, 1)
+
+    def _shrunk(self, level: int, x: torch.Tensor) -> torch.Tensor:
+        return self.shrink[level](fold_last(x, 2))
+
+    def _grown(self, level: int, x: torch.Tensor) -> torch.Tensor:
+        return spread(self.grow[level](x))
 
 
 def slabs(x: torch.Tensor, whole: bool) -> list[tuple[int, int]]:

@@ -112,9 +112,7 @@ class UndoNet(nn.Module):
         mean = (counts * inside).flatten(2).sum(2) / inside.flatten(2).sum(2)  # (B, C)
         fields = [counts - mean[(..., *(None,) * self.config.ndim)], 2 * inside - 1]
         field = torch.cat(fields if given.known is None else [*fields, given.known.float()], dim=1)
-        condition = torch.cat([self._dose_features(dose), mean], dim=1)
-        if self.config.classes:
-            condition = torch.cat([condition, self._class_features(given.kinds, condition)], dim=1)
+        condition = self.condition(dose, mean, given.kinds)
         periodic = domains[0][1].boundary == "periodic"
         padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
         out = self.net(padded, condition, ring)[(..., *crop)].float()
@@ -145,6 +143,13 @@ class UndoNet(nn.Module):
         if self.calibration is None or isinstance(lattice, Hole) or not bool((dose >= LEAST_DOSE).any()):
             return logits
         return corrected(self.calibration, self.config.dose_max, logits.softmax(1), counts, dose, lattice).log()
+
+    def condition(self, dose: torch.Tensor, mean: torch.Tensor, kinds: torch.Tensor | None) -> torch.Tensor:
+        """What the network is told besides the fields (B, ...): doses (B,), mean counts (B, C) and classes (B,)."""
+        condition = torch.cat([self._dose_features(dose), mean], dim=1)
+        if self.config.classes:
+            condition = torch.cat([condition, self._class_features(kinds, condition)], dim=1)
+        return condition
 
     def damping(self, dose: torch.Tensor) -> torch.Tensor:
         """Keeps an error of f from becoming a large drift at large doses."""

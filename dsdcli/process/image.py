@@ -84,13 +84,13 @@ def decode(
     inside = parts > 0
     far = 0
     for channel, phase in zip(occupied, carried, strict=True):
-        far += int((inside & (image == phase) & ~_with_neighbours(channel > 0, lattice)).sum())
+        far += int((inside & (image == phase) & ~with_neighbours(channel > 0, lattice)).sum())
     particles = max(1, int(occupied.sum()))
     overlap = int(np.maximum(occupied.sum(0) - 1, 0).sum()) / particles
     return Decoded(image, forced / max(1, int(inside.sum())), overlap, far / particles)
 
 
-def _with_neighbours(held: np.ndarray, lattice: Lattice) -> np.ndarray:
+def with_neighbours(held: np.ndarray, lattice: Lattice) -> np.ndarray:
     """Sites that are True or have a True neighbour across an open bond."""
     result = held.copy()
     for axis in range(held.ndim):

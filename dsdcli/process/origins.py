@@ -1,5 +1,7 @@
 """Where do the particles come from? Rates of the walk back that follow from a guess of the clean image."""
 
+from collections.abc import Callable
+
 import torch
 
 from dsdcli.process.kernel import smoother
@@ -30,11 +32,14 @@ def log_undo_ratio(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor
         (B, C, 2d, *L), in the type of ``clean``; meaningless towards a wall.
     """
     walkable = lattice.walkable(clean.device)
-    image = clean.clamp_min(LEAST) * walkable
-    walk = smoother(dose, lattice)
-    claim = walk(counts * walkable / walk(image).clamp_min(TINY))
-    likely = walk(image / claim.clamp_min(FREE))
+    likely = origins(clean.clamp_min(LEAST) * walkable, counts * walkable, smoother(dose, lattice))
     return to_neighbours(torch.where(walkable, likely, 1).clamp_min(TINY).log())
+
+
+def origins(image: torch.Tensor, counts: torch.Tensor, walk: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """K (e / a) of `log_undo_ratio`, where ``walk`` is K."""
+    claim = walk(counts / walk(image).clamp_min(TINY))
+    return walk(image / claim.clamp_min(FREE))
 
 
 def to_neighbours(field: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,8 @@ import torch
 
 from dsdcli.process.lattice import Lattice
 
+ALL = slice(None)
+
 
 def cosines(side: int, device: torch.device) -> torch.Tensor:
     """Waves of a path of ``side`` sites, float64 (k, x), orthonormal; the walk damps wave k by the eigenvalue
@@ -16,13 +18,26 @@ def cosines(side: int, device: torch.device) -> torch.Tensor:
     return basis
 
 
-def wavenumbers(lattice: Lattice, device: torch.device) -> torch.Tensor:
-    """Root of the eigenvalue of every wave, 2 pi over its length where that is long: float64 (*L)."""
+def fourier(side: int, device: torch.device) -> torch.Tensor:
+    """Waves of a ring of ``side`` sites without complex numbers, float64 (k, x), orthonormal and symmetric (Hartley
+    1942): a filter that treats k and -k alike is the same in them."""
+    at = torch.arange(side, dtype=torch.float64, device=device)
+    turn = 2 * math.pi / side * (at[:, None] * at % side)
+    return (torch.cos(turn) + torch.sin(turn)) / math.sqrt(side)
+
+
+def wavenumbers(lattice: Lattice, device: torch.device, part: slice = ALL) -> torch.Tensor:
+    """Root of the eigenvalue of every wave, 2 pi over its length where that is long: float64 (*L).
+
+    Args:
+        part: of the waves along the second axis.
+    """
     turn = 1.0 if lattice.boundary == "noflux" else 2.0
     squares = [
         2 - 2 * torch.cos(turn * math.pi / side * torch.arange(side, dtype=torch.float64, device=device))
         for side in lattice.shape
     ]
+    squares[1:2] = [square[part] for square in squares[1:2]]
     return sum(torch.meshgrid(*squares, indexing="ij"), torch.zeros((), device=device)).sqrt()
 
 

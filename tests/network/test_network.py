@@ -9,7 +9,7 @@ from dsdcli.data.phases import Phase
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.checkpoint import digest, load_model, save_config, save_tensors
 from dsdcli.network.config import Architecture, ModelConfig, preset
-from dsdcli.network.local import SLAB_SITES, Block, Depthwise, LocalNet, fold_last, unfold_last
+from dsdcli.network.local import SLAB_SITES, Block, Depthwise, LocalNet, Whole, fold_last, unfold_last
 from dsdcli.network.model import Given, UndoNet, tempered
 from dsdcli.network.unet import fold_patches, unfold_patches
 from dsdcli.pipeline.describe import describe_model
@@ -259,6 +259,6 @@ def test_slab_by_slab_equals_the_whole(monkeypatch, shape, periodic, slab):
     torch.manual_seed(0)
     block = Block(len(shape), 6, 5, 2).eval().requires_grad_(False).double()
     x, condition = torch.randn(2, *shape, 6, dtype=torch.float64), torch.randn(2, 128, dtype=torch.float64)
-    whole = block(x, condition, periodic)
+    whole = block(x, condition, Whole(periodic))
     monkeypatch.setitem(SLAB_SITES, "cpu", slab)
-    torch.testing.assert_close(block(x, condition, periodic), whole)
+    torch.testing.assert_close(block(x, condition, Whole(periodic)), whole)

@@ -1,0 +1,185 @@
+"""A network of the local kind on a slab of a volume: what its blocks see beyond comes from the ranks beside, layer by
+layer, so that nothing is computed twice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from dsdcli.errors import UsageError
+from dsdcli.network.calibration import LEAST_DOSE, gains, likely, shares
+from dsdcli.network.config import Architecture
+from dsdcli.network.local import LocalNet, slabs
+from dsdcli.network.model import UndoNet, tempered
+from dsdcli.process.lattice import Lattice
+from dsdcli.process.origins import LEAST, TINY, origins
+from dsdcli.process.slab import Slab, Walkers
+from dsdcli.process.waves import wavenumbers
+from dsdcli.ranks import Ranks
+
+
+def slab_of(architecture: Architecture, lattice: Lattice, ranks: Ranks) -> Slab:
+    """The slab of this rank: in units as thin as the network's coarsest blocks, and as they see beyond themselves.
+
+    Raises:
+        UsageError: the network looks at the whole, a ring that it would have to pad, or more ranks than units.
+    """
+    if architecture.kind != "local":
+        raise UsageError("a model of format 2 looks at a whole volume at a time, not at slabs of it; train a new one")
+    multiple = architecture.multiple
+    if lattice.boundary == "periodic" and any(side % multiple for side in lattice.shape):
+        raise UsageError(f"slabs of a periodic volume need sides that are multiples of {multiple}; change `size`")
+    slab = Slab(lattice, multiple * max(1, architecture.kernel // 2), ranks)
+    if lattice.boundary == "periodic" and lattice.shape[0] % slab.unit:
+        raise UsageError(f"slabs of a periodic volume need a first side that is a multiple of {slab.unit}")
+    if ranks.count > slab.units:
+        raise UsageError(f"{ranks.count} ranks share {slab.units} units of {slab.unit} rows; start fewer")
+    return slab
+
+
+@dataclass(frozen=True, eq=False)
+class SlabRows:
+    """As `dsdcli.network.local.Extent`: whole units of rows, at any resolution."""
+
+    slab: Slab
+
+    @property
+    def periodic(self) -> bool:
+        return self.slab.lattice.boundary == "periodic"
+
+    def each(self, work: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([work(part.contiguous()) for part in x.chunk(len(self.slab.own), 1)], 1)
+
+    def spans(self, x: torch.Tensor, training: bool) -> list[tuple[int, int]]:
+        rows = x.shape[1] // len(self.slab.own)
+        inside = slabs(x[:, :rows], training)
+        return [(at + start, at + stop) for at in range(0, x.shape[1], rows) for start, stop in inside]
+
+    def beyond(self, x: torch.Tensor, reach: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.slab.beyond(x, reach)
+
+    def around(
+        self, x: torch.Tensor, span: tuple[int, int], reach: int, beyond: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        low, high = span[0] - reach, span[1] + reach
+        before, after = beyond
+        parts = [before[:, low + reach :]] if low < 0 else []
+        parts.append(x[:, max(0, low) : high])
+        if high > x.shape[1]:
+            parts.append(after[:, : high - x.shape[1]])
+        return torch.cat(parts, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class SlabNet:
+    """What `dsdcli.network.model.UndoNet` says of the slab of this rank; all ranks ask for it at the same time.
+
+    Attributes:
+        fractions: mean counts of the carried phases on the whole lattice, float32 (C,).
+        kind: number of the class of the image; None for a model without, or for any.
+    """
+
+    model: UndoNet
+    slab: Slab
+    fractions: torch.Tensor
+    kind: int | None = None
+
+    @torch.inference_mode()
+    def undo(self, walkers: Walkers, dose: float) -> list[torch.Tensor]:
+        """Undo counts h (p, 2d) of the particles of each unit, float32, 0 towards a wall."""
+        slab, phases, directions = self.slab, self.model.phases, self.slab.lattice.directions
+        counts, at = walkers.counts(slab, phases), self._dose(dose)
+        out = self._outputs(counts, at)
+        clean = self._guess(out, counts, at)[list(self.model.config.carried)]
+        log_likely = self._log_likely(clean, counts, at)
+        del clean, counts
+        before, after = slab.beyond(log_likely[None].movedim(2, 1), 1)  # (1, 1, C, ...)
+        log_likely = torch.cat([before[:, 0].movedim(0, 1), log_likely, after[:, 0].movedim(0, 1)], 1)
+        flat = log_likely.flatten()  # of one row more on both sides
+        open_sites, rows = slab.lattice.sites, log_likely.shape[1]
+        turn = torch.arange(directions, device=flat.device)
+        found = []
+        for a, b in walkers.ends:
+            place = walkers.place[a:b]
+            phase, site = place // open_sites, slab.lattice.unravel(place % open_sites)
+            row = site[:, 0] - slab.rows.start
+            inside = [row, *site.T[1:]]
+            f = out[(0, *inside)].gather(1, phase[:, None] * directions + turn)
+            seen = [phase, row + 1, *site.T[1:]]
+            here, gained, is_open = flat[_ravel(seen, log_likely.shape)], [], []
+            for axis, side in enumerate(slab.lattice.shape):
+                for sign, last in ((1, side - 1), (-1, 0)):
+                    beside = list(seen)
+                    beside[axis + 1] = (seen[axis + 1] + sign) % (rows if axis == 0 else side)
+                    gained.append(flat[_ravel(beside, log_likely.shape)] - here)
+                    is_open.append(site[:, axis] != last)
+            log_ratio = torch.stack(gained, 1) + f * self.model.damping(at).float()
+            h = at.float() * torch.exp(tempered(log_ratio, at.float()))
+            found.append(h * torch.stack(is_open, 1) if slab.lattice.boundary == "noflux" else h)
+        return found
+
+    @torch.inference_mode()
+    def clean(self, counts: torch.Tensor, dose: float) -> torch.Tensor:
+        """Probability of every phase of the clean image, float64 (K, rows, ...)."""
+        at = self._dose(dose)
+        return self._guess(self._outputs(counts, at), counts, at, torch.float64)
+
+    def _dose(self, dose: float) -> torch.Tensor:
+        return torch.full((1,), dose, dtype=torch.float64, device=self.fractions.device)
+
+    def _outputs(self, counts: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
+        """Of the network, (1, rows, ..., outputs)."""
+        slab, multiple = self.slab, self.model.config.architecture.multiple
+        fields = [counts - self.fractions.view(-1, *(1,) * slab.lattice.ndim), torch.ones_like(counts[:1])]
+        padding = [n for side in reversed(counts.shape[2:]) for n in (0, -side % multiple)]
+        padding += [0, len(slab.own) * slab.unit - counts.shape[1]]
+        field = F.pad(torch.cat(fields), padding)[None]
+        kinds = None if self.kind is None else torch.full((1,), self.kind, device=counts.device)
+        condition = self.model.condition(dose, self.fractions[None], kinds)
+        assert isinstance(self.model.net, LocalNet)  # see `slab_of`
+        out = self.model.net.over(field, condition, SlabRows(slab)).movedim(1, -1)
+        return out[(slice(None), *(slice(side) for side in counts.shape[1:]))]
+
+    def _guess(
+        self, out: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
+        """Probability of every phase of the clean image (K, rows, ...), with its long waves as calibrated."""
+        logits = out[0, ..., -len(self.model.config.phases) :].movedim(-1, 0)
+        clean = self.slab.each(lambda part: part.to(dtype).softmax(0), logits)
+        if self.model.calibration is None or float(dose) < LEAST_DOSE:
+            return clean
+        return self._calibrated(self.model.calibration, clean, counts, dose)
+
+    def _calibrated(
+        self, table: torch.Tensor, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor
+    ) -> torch.Tensor:
+        """As `dsdcli.network.calibration.corrected`."""
+        slab, most = self.slab, self.model.config.dose_max
+        level = slab.means(clean).to(clean.dtype)
+        mean = self.fractions.view(-1, *(1,) * slab.lattice.ndim)
+        seen = counts - mean
+        seen -= mean * seen.sum(0, keepdim=True)
+        guess, seen = slab.to_waves(clean - level), slab.to_waves(seen)
+        parts, start = [], slab.columns[0][0] if slab.columns else 0
+        for a, b in slab.columns:
+            k = wavenumbers(slab.lattice, clean.device, slice(a, b))
+            of_guess, of_seen = (share[0].to(clean.dtype) for share in shares(table, most, dose, k))
+            gain = gains(table[0, ..., 2], k, dose)[0].to(clean.dtype)
+            here = slice(a - start, b - start)
+            parts.append(of_guess * guess[:, :, here] + of_seen * (seen[:, :, here] * gain))
+        back = slab.from_waves(torch.cat(parts, 2) if parts else guess)
+        return likely((level + back)[None])[0]
+
+    def _log_likely(self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
+        """What `dsdcli.process.origins.log_undo_ratio` takes differences of, (C, rows, ...)."""
+        found = origins(clean.clamp_min(LEAST), counts, self.slab.smoother(dose))
+        return self.slab.each(lambda part: part.clamp_min(TINY).log(), found)
+
+
+def _ravel(site: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+    """Row-major index of sites given axis by axis."""
+    flat = site[0]
+    for at, side in zip(site[1:], shape[1:], strict=True):
+        flat = flat * side + at
+    return flat
