@@ -69,7 +69,8 @@ def stream(
         porosity: volume fraction of the phase 'pore'.
         fractions: volume fractions by phase; those not named share the rest as in the training images.
         counts: voxels by phase, in every sample.
-        like: draw every sample's counts from a random real crop of this dataset.
+        like: draw every sample's counts from a random real crop of this dataset; with ``exact_in`` those of cells, also
+            of samples that are larger than its images.
         size: sides in voxels; by default those of the training crops. Three sides for a 2D model: volumes of planes
             like its images in three orientations, which takes the material to be alike in all directions.
         planes: of such a volume, other 2D models for the planes across "z", "y" or "x".
@@ -78,7 +79,7 @@ def stream(
             equal slabs, or a CSV file; see `dsdcli.pipeline.fields.read_profile`.
         field: by phase, a map of volume fractions, as fine as the voxels or coarser: a file or an array.
         exact_in: side of the cells in which the voxels of every phase are exactly those that the fields imply, or, with
-            ``like``, those of the real crop; by default the cells of the map, where they are 8 voxels wide or more.
+            ``like``, such as real cells have; by default the cells of the map, where they are 8 voxels wide or more.
         known: a file or array of labels that every sample keeps, voxel by voxel, but where it has ``unknown``.
         known_slices: planes that are known, such as ("z:12", file).
         known_cores: discs or columns that are known: centre (y, x), radius and image.
@@ -103,7 +104,7 @@ def stream(
 
     Raises:
         UsageError: a request that cannot be met.
-        DataError: ``like`` is unreadable or smaller than the samples.
+        DataError: ``like`` is unreadable or too small.
     """
     wanted = merge_porosity(porosity, fractions)
     counts = dict(counts or {})
@@ -142,6 +143,8 @@ def stream(
         raise UsageError(f"`indices={indices}` must count one by one, from 0 on or later")
     whole = max(n, indices.stop)
     order = make_order(job, whole, indices, wanted, counts, like, told, profile, field, exact_in)
+    for line in order.notes:
+        note(f"note: {line}")
     if job.planes:
         note(f"WARNING: {job.assumed()}")
     if not (wanted or counts or like or profile or field):

@@ -11,14 +11,21 @@ import numpy as np
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.phases import Phase, find_phase
+from dsdcli.data.voxel import sides
+from dsdcli.device import free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.fields import Map, Profile, by_phase, cells_of, read_map, read_profile, table_of
 from dsdcli.pipeline.job import Job
 from dsdcli.pipeline.known import Known
 from dsdcli.process.cells import Cells
 from dsdcli.process.image import count_parts
+from dsdcli.sampling.cell_counts import BlockField
 from dsdcli.sampling.counts import resolve_counts
+from dsdcli.sampling.generate import sample_seed
 from dsdcli.sampling.sweeps import PlaneSweeps
+
+COUNTS = 1  # what sets the random numbers of a sample's counts apart from those of its walk
+CLIPPED = 0.01  # of a spectrum, from which a user is told of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +36,17 @@ class Order:
         totals: voxels of every phase in every cell of each sample, int64 (n, R, K).
         cells: None where only the whole counts (R = 1).
         known: None where nothing is known.
-        like: digest of the dataset whose crops gave the counts; None where all samples have the same.
+        like: digest of the dataset that gave the counts; None where all samples have the same.
+        way: how it gave them.
+        notes: what a user should know of it.
     """
 
     totals: np.ndarray
     cells: Cells | None = None
     known: Known | None = None
     like: str | None = None
+    way: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     def part(self, first: int, stop: int | None = None) -> "Order":
         """Of the samples from ``first`` on, before ``stop``."""
@@ -70,6 +81,8 @@ class Order:
             about["cells"] = {"grid": list(self.cells.grid), "edges": [list(edges) for edges in self.cells.edges]}
         if self.known is not None:
             about["known_voxels"] = int(self.known.mask.sum())
+        if self.way is not None:
+            about["like"] = {"dataset_digest": self.like, **self.way}
         return about
 
 
@@ -90,7 +103,7 @@ def make_order(
 
     Raises:
         UsageError: a request that cannot be met.
-        DataError: a file is unreadable, or ``like`` smaller than the samples.
+        DataError: a file is unreadable, or ``like`` too small.
     """
     if number < 1:
         raise UsageError(f"`n={number}`: at least 1 is needed")
@@ -105,7 +118,8 @@ def make_order(
         if name in maps:
             raise UsageError(f"'{name}' has a profile and a field; give one of them")
         maps[name] = read_map(source, lattice.shape)
-    cells, crops_of = None, None
+    cells, crops_of, way = None, None, None
+    notes: tuple[str, ...] = ()
     if maps or exact_in is not None:
         if isinstance(job.settings, PlaneSweeps):
             raise UsageError("a 2D model makes volumes plane by plane, which keeps no counts of cells; take a 3D model")
@@ -114,7 +128,11 @@ def make_order(
         dataset = like if isinstance(like, Dataset) else Dataset.open(like)
         if job.material in dataset.classes:
             dataset = dataset.of_class(job.material)
-        totals, crops_of = _totals_like(job, number, indices, dataset, cells), dataset.digest
+        crops_of = dataset.digest
+        if cells is None or any(part.holds("train", lattice.shape) for part in dataset.materials):
+            totals, way = _totals_like(job, number, indices, dataset, cells), {"counts": "of random real crops"}
+        else:
+            totals, way, notes = _totals_drawn(job, indices, dataset, cells)
     elif cells is not None:
         if counts:
             raise UsageError("`counts` are those of a whole sample; with cells of their own give `fractions` instead")
@@ -125,7 +143,7 @@ def make_order(
         totals = np.broadcast_to(whole, (len(indices), 1, len(whole)))
     if known is not None:
         _agree(known, totals, cells, [phase.name for phase in config.phases])
-    return Order(totals, cells, known, crops_of)
+    return Order(totals, cells, known, crops_of, way, notes)
 
 
 def _whole(job: Job, fractions: Mapping[str, float], counts: Mapping[str, int], known: Known | None) -> np.ndarray:
@@ -171,6 +189,31 @@ def _totals_like(job: Job, number: int, indices: range, dataset: Dataset, cells:
     if cells is not None:
         return np.stack([cells.counts(table[crop], phases) for crop in crops])
     return np.stack([np.bincount(table[crop].ravel(), minlength=phases) for crop in crops])[:, None]
+
+
+def _totals_drawn(
+    job: Job, indices: range, dataset: Dataset, cells: Cells
+) -> tuple[np.ndarray, dict[str, Any], tuple[str, ...]]:
+    """Voxels of every phase in cells that vary as the blocks of the dataset do, int64 (n, R, K); how, and notes."""
+    if len(dataset.materials) > 1:
+        raise UsageError(
+            f"no crop of {dataset.path} is as large as the samples, and it has several materials; give `class_name`, "
+            "or a dataset of one"
+        )
+    ndim, table = len(cells.shape), _translation(dataset, job.model.config.phases)
+    views = [view for image in dataset.train for view in dataset.views(image, ndim)]
+    field = BlockField.of(views, cells, len(table))
+    require(field.memory, free_ram(), f"a field of {sides(field.torus)} cells", "a larger `exact_in`")
+    rngs = (np.random.default_rng([sample_seed(job.seed, index), COUNTS]) for index in indices)
+    totals = np.stack([field.draw(rng)[:, np.argsort(table)] for rng in rngs])
+    note = (
+        f"the samples are larger than the images of {dataset.path}: the counts of cells are drawn from a Gaussian "
+        "field with the covariance of their blocks"
+    )
+    if field.clipped > CLIPPED:
+        note += f", of whose spectrum {100 * field.clipped:.1f} % were negative and are left out"
+    way = {"counts": "by a Gaussian field with the covariance of blocks", "clipped": round(field.clipped, 6)}
+    return totals, way, (note,)
 
 
 def _translation(dataset: Dataset, phases: Sequence[Phase]) -> np.ndarray:

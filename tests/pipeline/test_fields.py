@@ -98,6 +98,32 @@ def test_counts_of_cells_are_those_of_real_crops(models, electrode):
     assert np.array_equal(cell_counts(made.stack, edges, 3), cell_counts(crops, edges, 3))
 
 
+def test_counts_of_cells_of_samples_larger_than_the_images_vary_as_real_blocks(models, electrode, dsd, tmp_path):
+    request = {"like": electrode, "exact_in": 5, "steps": 1, "seed": 4, "size": (44, 36)}
+    told = []
+    made = models[3, 2].generate(4, **request, note=told.append)
+    edges = [[*range(0, 44, 5), 44], [*range(0, 36, 5), 36]]
+    assert made.audit["cells"]["edges"] == edges
+    assert made.audit["like"]["counts"].startswith("by a Gaussian field") and any("larger" in line for line in told)
+    counts = cell_counts(made.stack, edges, 3)
+    real = {
+        tuple(row)
+        for plane in electrode.train[0].array
+        for row in np.moveaxis(np.lib.stride_tricks.sliding_window_view(plane, (5, 5)), 0, 0).reshape(-1, 25)
+        for row in [np.bincount(row, minlength=3).tolist()]
+    }
+    assert {tuple(row) for row in counts[:, :-1, :-1].reshape(-1, 3).tolist()} <= real
+    for sample, cells in zip(made.audit["samples"], counts, strict=True):
+        assert [sample["cells"][name] for name in ("pore", "NMC", "CBD")] == cells.reshape(-1, 3).T.tolist()
+        assert list(sample["achieved"].values()) == cells.reshape(-1, 3).sum(0).tolist()
+    assert len({tuple(row) for row in counts.sum((1, 2)).tolist()}) > 1  # the whole varies too
+    rest = models[3, 2].generate(4, **request, indices=range(2, 4))
+    assert np.array_equal(rest.stack, made.stack[2:])
+    assert models[3, 2].generate(1, **{**request, "size": (12, 10)}).audit["like"]["counts"] == "of random real crops"
+    with pytest.raises(DsdError, match="two of them along each axis"):
+        models[3, 2].stream(1, **{**request, "exact_in": 20})
+
+
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
