@@ -24,7 +24,7 @@ This page is made from the help texts of the commands by `python docs/make_cli.p
   and `-q` silences it. So `SAMPLES=$(dsd generate -q)` works.
 - An output is written under a temporary name and moved into place when it is complete: there are no halves. Samples,
   sheet and record come together; what a killed job leaves (`.dsd-*`) is finished or swept by the next one there. A
-  generation of several batches leaves `FILE.unfinished`, from which `--resume` goes on.
+  generation that takes minutes leaves `FILE.unfinished` (and `.walk`), from which `--resume` goes on.
 - Nothing is written over a file that the command reads, or that `dsd` did not make under that name. A name that `dsd`
   chooses is its own while the job runs; of two jobs that are given one name, the last has it, whole.
 - A line that begins with `dsd: fault` is an error of `dsd` itself; `dsd --debug COMMAND ...` shows what to report.

@@ -66,8 +66,8 @@ def generate(
     """Generate images with exactly the requested voxels of each phase.
 
     Writes the samples, a PNG sheet and an audit record (JSON) next to each other, and prints the path of the samples.
-    Without a request the phases take their volume fractions in the training images. A job of several batches keeps what
-    it has made in FILE.unfinished until all is there; killed, it goes on by the same command with --resume.
+    Without a request the phases take their volume fractions in the training images. A long job keeps what it
+    has made in FILE.unfinished until all is there; killed, it goes on by the same command with --resume.
     """
     set_quiet(quiet)
     fractions = parse_pairs("--fraction", fraction or [], float)

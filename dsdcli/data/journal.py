@@ -21,6 +21,7 @@ from dsdcli.errors import DataError, DsdError
 from dsdcli.files import atomic, parse_json
 
 MARK = "dsd-unfinished"
+WALK_MARK = "dsd-walk"  # format, in the metadata of a safetensors file, of the walk that is under way
 _HEAD = struct.Struct("<IQI")  # bytes of the record, bytes of the image, CRC-32 of both
 _LONGEST = 2**26  # bytes of the first line or of a record; honest ones are far shorter
 _LEVEL = 1  # of compression: the file lives for a short time, and disks are faster than higher levels
@@ -186,3 +187,12 @@ def about_journal(path: Path) -> dict[str, Any] | None:
         return about if isinstance(about, dict) and about.get("format") == MARK else None
     except (OSError, ValueError):
         return None
+
+
+def is_walk(path: Path) -> bool:
+    """Whether a file keeps the walk of an unfinished job."""
+    try:
+        with path.open("rb") as file:
+            return f'"format":"{WALK_MARK}"'.encode() in file.read(2**10)
+    except OSError:
+        return False

@@ -12,6 +12,7 @@ from dsdcli.pipeline.audit import decoding_record
 from dsdcli.pipeline.job import Job
 from dsdcli.pipeline.order import Order
 from dsdcli.pipeline.progress import Progress, unseen
+from dsdcli.pipeline.walks import WalkFile
 from dsdcli.process.image import Decoded
 from dsdcli.sampling.generate import Progress as State
 from dsdcli.sampling.generate import generate, sample_seed
@@ -43,13 +44,19 @@ class Sample:
 
 
 def draw(
-    job: Job, order: Order, first: int, ranges: Sequence[range], progress: Progress = unseen
+    job: Job,
+    order: Order,
+    first: int,
+    ranges: Sequence[range],
+    progress: Progress = unseen,
+    keeper: WalkFile | None = None,
 ) -> Iterator[tuple[Sample, ...]]:
     """The samples of these ranges of the job, in batches.
 
     Args:
         order: of the samples from ``first`` on.
         progress: is told the evaluations of the network, and how many there will be.
+        keeper: of the walk that is under way.
     """
     batches = [-(-len(part) // job.batch) for part in ranges]
     each = None if job.steer else job.settings.evaluations
@@ -58,10 +65,10 @@ def draw(
     for part, own in zip(ranges, batches, strict=True):
         wanted = order.part(part.start - first, part.stop - first)
         began = time.monotonic()
-        for state in _states(job, wanted, part):
+        for state in _states(job, wanted, part, keeper):
             if state.finished:
                 evaluations, before = done + state.evaluations - before, done + state.evaluations
-                seconds = (time.monotonic() - began) / len(state.finished)
+                seconds = (time.monotonic() - began + (keeper.spent if keeper else 0.0)) / len(state.finished)
                 yield tuple(
                     Sample(
                         index,
@@ -78,12 +85,12 @@ def draw(
         done = before
 
 
-def _states(job: Job, order: Order, indices: range) -> Iterator[State]:
+def _states(job: Job, order: Order, indices: range, keeper: WalkFile | None) -> Iterator[State]:
     around, known = (order.known.image, order.known.mask) if order.known else (None, None)
     if isinstance(job.settings, PlaneSweeps):
         models = [model.network for model in job.planes]
         totals = order.totals[:, 0]
-        return sweep(models, totals, job.lattice, job.settings, job.seed, indices, around=around, known=known)
+        return sweep(models, totals, job.lattice, job.settings, job.seed, indices, around, known, keeper)
     return generate(
         job.model,
         order.totals,
@@ -98,6 +105,7 @@ def _states(job: Job, order: Order, indices: range) -> Iterator[State]:
         steering=job.steer.steering if job.steer else None,
         kind=job.kind,
         guidance=job.guidance,
+        keeper=keeper,
     )
 
 

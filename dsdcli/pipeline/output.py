@@ -16,7 +16,7 @@ from PIL import Image as Pictures
 from dsdcli.data import samples as stored
 from dsdcli.data.formats import split_inner
 from dsdcli.data.formats.metaimage import about_metaimage
-from dsdcli.data.journal import about_journal
+from dsdcli.data.journal import about_journal, is_walk
 from dsdcli.data.phases import Phase
 from dsdcli.data.voxel import sides
 from dsdcli.data.writers import check_samples_name
@@ -222,12 +222,18 @@ def _names(out: Path) -> dict[Path, Callable[[Path], bool]]:
     if out.suffix.lower() == ".mhd":
         names[out.with_suffix(".raw")] = lambda _: about_metaimage(out) is not None
     names[unfinished(out)] = lambda path: about_journal(path) is not None
+    names[unfinished_walk(out)] = is_walk
     return names | {out.with_suffix(SHEET): is_sheet, out.with_suffix(".json"): record}
 
 
 def unfinished(out: Path) -> Path:
     """The file that keeps what a job has made of ``out`` until that is complete: samples.h5.unfinished."""
     return out.with_name(f"{out.name}.unfinished")
+
+
+def unfinished_walk(out: Path) -> Path:
+    """The file that keeps the walk that is under way in such a job: samples.h5.unfinished.walk."""
+    return out.with_name(f"{out.name}.unfinished.walk")
 
 
 def write_all(

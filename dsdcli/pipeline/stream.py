@@ -38,6 +38,7 @@ from dsdcli.pipeline.output import (
 from dsdcli.pipeline.parts import Part
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.unfinished import begin, complete, identity
+from dsdcli.pipeline.walks import LONG, WalkFile
 from dsdcli.view.sheet import sheet_image
 
 Audit = Callable[[], dict[str, Any]]
@@ -106,9 +107,15 @@ class Stream:
                 self._records.append(sample.record)
                 yield sample
 
-    def _draw(self, ranges: list[range]) -> Iterator[tuple[Sample, ...]]:
+    def _draw(self, ranges: list[range], walk: WalkFile | None = None) -> Iterator[tuple[Sample, ...]]:
         of = self.job, self.order, self.indices.start, ranges, self.progress
-        return draw_on_cluster(self.cluster, *of) if self.cluster else draw(*of)
+        return draw_on_cluster(self.cluster, *of) if self.cluster else draw(*of, walk)
+
+    def _long(self) -> bool:
+        """Whether a batch takes so long that the state of its walk is worth keeping."""
+        job = self.job
+        batch = min(len(self), job.batch) * job.lattice.sites
+        return self.cluster is None and (job.settings.evaluations or 0) * job.evaluated * batch >= LONG
 
     def _take(self, sample: Sample) -> None:
         self._taken += 1
@@ -182,14 +189,15 @@ class Stream:
     def save(self, path: Path | str, resume: bool = False) -> Written:
         """As `Samples.save`; formats that can grow (.h5, .npy, .zarr) take each sample as it comes.
 
-        A job of several batches keeps what it has made in ``<path>.unfinished`` until all is complete.
+        A long job keeps what it has made in ``<path>.unfinished`` until all is complete: the samples of every batch,
+        and beside it every few minutes the state of the walk that is under way.
 
         Args:
             resume: go on with what is there, of this same job; begin it where there is nothing.
 
         Raises:
             UsageError: as `check_output`, or an unfinished job is in the way, or is another one.
-            DsdError: the system could not write; what was made of a job of several batches is kept.
+            DsdError: the system could not write; what was made of a long job is kept.
         """
         out = check_output(path)
         if out.suffix.lower() == SHEET:
@@ -203,10 +211,11 @@ class Stream:
                 self._recount(out)
             return done
         self._check_room(out)
-        if not resume and len(self) <= self.job.batch and not self.cluster and not unfinished(out).exists():
+        short = len(self) <= self.job.batch and not self.cluster and not self._long()
+        if short and not resume and not unfinished(out).exists():
             return self._write(out, lambda: self, self.audit)
-        with begin(out, identity(self.about()), resume, self.note) as journal:
-            for batch in self._draw(journal.missing):
+        with begin(out, identity(self.about()), resume, self.note) as (journal, walk):
+            for batch in self._draw(journal.missing, walk if self._long() else None):
                 journal.add(_entry(sample) for sample in batch)
             records = (record["sample"] for record in journal.records())
             return self._write(out, lambda: self._kept(journal), lambda: {**self.about(), "samples": records})

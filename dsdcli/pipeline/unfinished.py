@@ -9,8 +9,9 @@ from dsdcli.data.journal import Journal, about_journal
 from dsdcli.data.samples import is_samples, read_audit
 from dsdcli.errors import UsageError
 from dsdcli.moves import claim
-from dsdcli.pipeline.output import SHEET, Written, unfinished
+from dsdcli.pipeline.output import SHEET, Written, unfinished, unfinished_walk
 from dsdcli.pipeline.progress import Note
+from dsdcli.pipeline.walks import WalkFile
 
 # What decides the samples, by its name in an audit record.
 _WORDS = {
@@ -82,7 +83,7 @@ def complete(out: Path, ours: dict[str, Any]) -> Written | None:
     if not other and audit.get("samples_file") == out.name:
         with claim(unfinished(out)) as held:
             if held:  # it was begun once more, or killed just before this was removed
-                unfinished(out).unlink(missing_ok=True)
+                _remove(out)
         return Written(out, out.with_suffix(SHEET), record, audit)
     if about_journal(unfinished(out)) is not None:
         return None  # what is there is about to be replaced
@@ -92,40 +93,53 @@ def complete(out: Path, ours: dict[str, Any]) -> Written | None:
 
 
 @contextlib.contextmanager
-def begin(out: Path, ours: dict[str, Any], resume: bool, note: Note) -> Iterator[Journal]:
-    """The samples of a job so far, kept beside ``out`` if the block does not end well, and removed if it does.
+def begin(out: Path, ours: dict[str, Any], resume: bool, note: Note) -> Iterator[tuple[Journal, WalkFile]]:
+    """The samples of a job so far, and where to keep the walk that is under way, both beside ``out`` if the block does
+    not end well, and removed if it does.
 
     Raises:
         UsageError: there is an unfinished job, and ``resume`` is not said, or it is another one, or still at work.
     """
-    path, indices = unfinished(out), range(*ours["indices"])
+    path, walk, indices = unfinished(out), WalkFile(unfinished_walk(out), note), range(*ours["indices"])
     with claim(path) as held:
         if not held:
             raise UsageError(f"another dsd is at work on {path}; wait until it ends, or choose another name")
-        with _open(path, ours, indices) as journal:
-            have = f"{len(journal)} of {len(indices)} samples"
+        with _open(path, walk.path, ours, indices) as journal:
+            have = f"{len(journal)} of {len(indices)} samples{' and a walk' if walk.path.exists() else ''}"
             if other := difference(ours, journal.job):
                 raise UsageError(f"{path} has {have} of another job, by its {other}; delete it to begin anew")
-            if len(journal) and not resume:
+            if _worth(journal, walk.path) and not resume:
                 raise UsageError(f"{path} has {have} of a job that was cut; say `resume=True` to go on, or delete it")
             if len(journal):
                 note(f"going on with {path}: {have} are there")
             try:
-                yield journal
+                yield journal, walk
             except BaseException:
-                if len(journal):
+                if _worth(journal, walk.path):
                     note(f"what was made is kept in {path}; the same command with `resume=True` goes on from there")
                 else:
-                    path.unlink(missing_ok=True)
+                    _remove(out)
                 raise
-        path.unlink(missing_ok=True)
+        _remove(out)
 
 
-def _open(path: Path, ours: dict[str, Any], indices: range) -> Journal:
+def _worth(journal: Journal, walk: Path) -> bool:
+    """Whether something was made that is worth keeping."""
+    return len(journal) > 0 or walk.exists()
+
+
+def _remove(out: Path) -> None:
+    """Remove what a job has kept, last that which says whose it is."""
+    unfinished_walk(out).unlink(missing_ok=True)
+    unfinished(out).unlink(missing_ok=True)
+
+
+def _open(path: Path, walk: Path, ours: dict[str, Any], indices: range) -> Journal:
     """What a job has kept; a new file where that is nothing yet."""
     if path.exists():
         journal = Journal(path)
-        if len(journal):
+        if _worth(journal, walk):
             return journal
         journal.close()
+    walk.unlink(missing_ok=True)  # of a job that was deleted
     return Journal.create(path, ours, indices, ours["size"])

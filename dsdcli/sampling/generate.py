@@ -16,9 +16,11 @@ from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, scatter
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.guidance import Guided
+from dsdcli.sampling.keeping import Keeper, go_on
 from dsdcli.sampling.rates import Freezing, Rates
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.steering import Flock, Steering, steerable
+from dsdcli.sampling.trapezoidal import Trapezoidal
 
 # Where the walk back of whole images starts, relative to the largest dose of the training: waves of a crop's length are
 # drawn from the material's integral range, so that the network need not tell them from noise (method.md, section 6).
@@ -59,6 +61,7 @@ def generate(
     steering: Steering | None = None,
     kind: int | None = None,
     guidance: float = 1.0,
+    keeper: Keeper | None = None,
 ) -> Iterator[Progress]:
     """Draw one image for every row of ``totals``, with exactly these voxels of each phase.
 
@@ -79,6 +82,8 @@ def generate(
             walker is the image as it would be without.
         kind: number of the class of all images; None for a model without, or for any class.
         guidance: with a class, as of `dsdcli.sampling.guidance.Guided`; at 1 it costs nothing.
+        keeper: of the walk of every batch, by the trapezoidal sampler without steering; images go on from what it has
+            and come out as if they had never been cut.
 
     Raises:
         UsageError: a sampler that cannot be steered.
@@ -141,11 +146,13 @@ def generate(
             generators=generators,
             open_parts=[(around, free)] * len(wanted),
         )
+        walk = walkers, model.phases, undo, lattice, start, generators
         if steering is None:
-            states = sampler.walk(walkers, model.phases, undo, lattice, start, generators)
+            keeps = keeper is not None and isinstance(sampler, Trapezoidal)
+            states = go_on(keeper, members, sampler, *walk) if keeps else sampler.walk(*walk)
         else:
             flock = Flock(steering, [sample_seed(seed, i, group) for i in members])
-            states = flock.walk(steered, walkers, model.phases, undo, lattice, start, generators, finish)
+            states = flock.walk(steered, *walk, finish)
         for state in states:
             walkers = state
             done += 1

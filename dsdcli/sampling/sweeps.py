@@ -15,6 +15,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import diffuse
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.generate import Progress, sample_seed, settle
+from dsdcli.sampling.keeping import Keeper, Kept
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 
@@ -64,6 +65,7 @@ def sweep(
     indices: range | None = None,
     around: np.ndarray | None = None,
     known: np.ndarray | None = None,
+    keeper: Keeper | None = None,
 ) -> Iterator[Progress]:
     """Draw one volume for every row of ``totals``, with exactly these voxels of each phase, by 2D models.
 
@@ -76,6 +78,7 @@ def sweep(
         totals: int64 (n, K).
         lattice: the volume.
         indices, around, known: as in `dsdcli.sampling.generate.generate`; the planes are told what is known of them.
+        keeper: of the volume between two sweeps; it goes on from there, and comes out as if it had never been cut.
     """
     device = next(models[0].parameters()).device
     indices = range(len(totals)) if indices is None else indices
@@ -86,7 +89,12 @@ def sweep(
         volume = np.zeros(lattice.shape, np.uint8) if around is None else around.copy()
         free = wanted - np.bincount(volume[known], minlength=phases)
         volume[~known] = np.random.default_rng(own).permutation(np.repeat(np.arange(phases, dtype=np.uint8), free))
-        for number, (dose, leaps) in enumerate(sweeps.schedule()):
+        alone, schedule, begun = range(index, index + 1), sweeps.schedule(), 0
+        if keeper is not None and (kept := keeper.find(alone)) is not None:
+            volume, begun = kept.tensors["volume"].numpy().copy(), kept.done
+            done += sum(2 * leaps + 1 for _, leaps in schedule[:begun])
+            yield Progress(done, total)
+        for number, (dose, leaps) in enumerate(schedule[begun:], begun):
             axis = number % lattice.ndim
             planes, told = (np.moveaxis(array, axis, 0) for array in (volume, known))
             plane = Lattice(planes.shape[1:], lattice.boundary)
@@ -96,9 +104,11 @@ def sweep(
             decoded: list[Decoded] = []
             for decoded in renew(models[axis], planes, told, plane, dose, walk, generators):
                 done += 1
-                if number < sweeps.sweeps - 1 or not decoded:
+                if number < len(schedule) - 1 or not decoded:
                     yield Progress(done, total)
             planes[:] = [one.image for one in decoded]
+            if keeper is not None and number < len(schedule) - 1 and keeper.due():
+                keeper.keep(Kept(alone, number + 1, {"volume": torch.from_numpy(volume)}))
         measured = (np.mean([getattr(d, name) for d in decoded]) for name in ("forced", "overlap", "far"))
         yield Progress(done, total, ((index, Decoded(volume, *map(float, measured))),))
 

@@ -57,8 +57,9 @@ class Trapezoidal:
         lattice: Lattice,
         dose: float,
         generators: Sequence[torch.Generator],
+        done: int = 0,
     ) -> Iterator[Particles]:
-        """As `dsdcli.sampling.sampler.Sampler.walk`.
+        """As `dsdcli.sampling.sampler.Sampler.walk`; ``done`` leaps are behind the particles already.
 
         With undo counts h frozen between two doses, the mean number of hops is h log(s / s') per direction, since h is
         nearly constant in log s (method.md, section 6). The net flux relu(h - s) directs them; eta keeps a share of the
@@ -68,7 +69,7 @@ class Trapezoidal:
         of the first: the theta-trapezoidal rule with theta = 1/2, which makes up for the structure having moved
         meanwhile.
         """
-        for now, then in pairwise(self.doses(dose)):
+        for now, then in pairwise(self.doses(dose)[done:]):
             for state in self.step(particles, phases, rates, lattice, now, then, generators):
                 particles = state
                 yield particles
