@@ -17,7 +17,7 @@ import tifffile
 from dsdcli.data.samples import read_samples
 from dsdcli.moves import settle
 from dsdcli.network.config import PRESETS, Architecture
-from dsdcli.pipeline import output
+from dsdcli.pipeline import output, stream, walks
 from tests.conftest import blobs, save_model
 
 WRITES = ("rename", "replace", "fsync", "unlink", "rmdir", "mkdir")
@@ -236,5 +236,28 @@ def test_a_long_job_goes_on_from_any_kill(dsd, here, kills, model, monkeypatch):
         code, _, err = dsd(*words, "--resume", *(("--seed", 5) if new else ()))
         assert code == 0, err
         seen.add("going on" in err)
+        same_samples(folder, here, name)
+    assert seen == {True, False}
+
+
+def test_a_long_walk_goes_on_from_any_kill(dsd, here, kills, model, monkeypatch):
+    """As a job of several batches; a walk is never left without the file that says whose it is."""
+    monkeypatch.setattr(stream, "LONG", 1)
+    monkeypatch.setattr(walks, "EVERY", 0.0)
+    name, walk = "s.npy", Path("s.npy.unfinished.walk")
+    words = ("generate", "--model", model, "-n", 1, "--steps", 2, "--device", "cpu", "--seed", 5, "-o", name)
+    found = kills(lambda: dsd(*words))
+    states, seen = {}, set()
+    for folder in found:
+        settle(folder)
+        kept = [path.name for path in folder.iterdir()]
+        assert walk.name not in kept or walk.stem in kept
+        states.setdefault((tuple(sorted(kept)), (folder / walk).read_bytes() if walk.name in kept else b""), folder)
+    assert len(states) >= 5
+    for folder in states.values():
+        monkeypatch.chdir(folder)
+        code, _, err = dsd(*words, "--resume")
+        assert code == 0, err
+        seen.add(f"with {walk}" in err)
         same_samples(folder, here, name)
     assert seen == {True, False}

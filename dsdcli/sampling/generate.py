@@ -147,12 +147,13 @@ def generate(
             open_parts=[(around, free)] * len(wanted),
         )
         walk = walkers, model.phases, undo, lattice, start, generators
-        if steering is None:
-            keeps = keeper is not None and isinstance(sampler, Trapezoidal)
-            states = go_on(keeper, members, sampler, *walk) if keeps else sampler.walk(*walk)
-        else:
+        if steering is not None:
             flock = Flock(steering, [sample_seed(seed, i, group) for i in members])
             states = flock.walk(steered, *walk, finish)
+        elif keeper is not None and isinstance(sampler, Trapezoidal):
+            states = go_on(keeper, members, sampler, *walk)
+        else:
+            states = sampler.walk(*walk)
         for state in states:
             walkers = state
             done += 1
