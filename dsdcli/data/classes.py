@@ -53,7 +53,7 @@ def gather_classes(
                 f"the voxels of class {name} are {own.value:g} {own.unit}, those of the classes before it "
                 f"{size.value:g} {size.unit}; one model needs one size"
             )
-    notes = [line for each in found.values() for line in each.notes]
+    notes = dict.fromkeys(line for each in found.values() for line in each.notes)
     warnings = [line for each in found.values() for line in each.warnings]
     if any((each.voxel is None) != (size is None) for each in found.values()):
         warnings.append("not all classes say their voxel size; it is taken to be that of those that do")

@@ -175,7 +175,8 @@ class Dataset:
                 Directions or images too small for the crop are left out as long as others can hold it.
             rng: source of randomness.
             augment: flip each axis with probability 1/2, and, where the slice axes say that all directions are
-                equivalent ("zyx"), exchange axes of equal sides.
+                equivalent ("zyx"), exchange axes of equal sides. Independent images of intensities stay as they are:
+                they may be whole things, which have a top and a left side.
 
         Returns:
             phase indices, uint8 (n, *size); of intensities counts (n, C, *size).
@@ -186,6 +187,7 @@ class Dataset:
         size = tuple(size)
         places = self._room(split, size)
         flat = places.draw(n, rng)
+        augment = augment and not (self.species and self.slice_axes == "t")
         out = np.empty((n, *size), places.views[0].dtype)
         if augment:
             signs = (1 - 2 * rng.integers(2, size=(n, len(size)))).tolist()

@@ -12,6 +12,7 @@ from dsdcli.files import atomic, parse_json, write_json
 from dsdcli.network.calibration import shape
 from dsdcli.network.catalogue import CONFIG, WEIGHTS
 from dsdcli.network.config import ModelConfig
+from dsdcli.network.intensity import network_of
 from dsdcli.network.model import UndoNet
 
 
@@ -103,12 +104,12 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     tensors = {_of_format_3(name): t for name, t in load_tensors(weights).items()}
     calibrated = "calibration" in tensors
     with torch.device("meta"):  # shapes alone, however large a damaged config makes them
-        empty = UndoNet(config)
+        empty = network_of(config)(config)
         empty.calibration = torch.empty(shape(len(config.phases))) if calibrated else None
         wanted = {name: t.shape for name, t in empty.state_dict().items()}
     if wanted != {name: t.shape for name, t in tensors.items()}:
         raise DataError(f"the weights in {weights} do not fit its {CONFIG}; use the pair that was saved together")
-    model = UndoNet(config)
+    model = network_of(config)(config)
     model.calibration = torch.empty(shape(len(config.phases))) if calibrated else None
     model.load_state_dict({name: t.float() for name, t in tensors.items()})
     return model.to(device).eval().requires_grad_(False)

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import numpy as np
 
 from dsdcli.data.phases import MAX_PHASES
+from dsdcli.data.species import LARGEST_CAP, MAX_SPECIES
 from dsdcli.errors import DataError
 from dsdcli.process.lattice import Boundary
 
@@ -85,23 +86,22 @@ def check_model(value: Any, fields: Mapping[str, tuple[str, ...]]) -> None:
 
     Args:
         value: as read from JSON.
-        fields: names of the entries of the model, its ``architecture`` and its ``phases``.
+        fields: names of the entries of the model, its ``architecture``, ``phases``, ``classes`` and ``species``.
 
     Raises:
         DataError: it does not.
     """
     model = Claims(value)
     model.only("format", "format_version", *fields["model"])
-    phases = [Claims(phase, f"phases[{i}]") for i, phase in enumerate(model.list("phases", 2, MAX_PHASES))]
-    for phase in phases:
-        phase.only(*fields["phases"])
-    names, labels = [p.text("name") for p in phases], [p.whole("label", -(2**63), 2**63 - 1) for p in phases]
-    model.demand(len(set(names)) == len(names), "must have distinct names", "phases")
-    model.demand(len(set(labels)) == len(labels), "must have distinct labels", "phases")
-    number = len(phases)
-    carried = [model.whole("carried", 0, number - 1, c) for c in model.list("carried", number - 1, number)]
+    cap: int | None = None  # of a model of intensities
+    if value.get("species"):
+        number, cap = _check_species(model, fields["species"])
+    else:
+        number = _check_phases(model, fields)
+    least = number - 1 if cap is None else number
+    carried = [model.whole("carried", 0, number - 1, c) for c in model.list("carried", least, number)]
     model.demand(carried == sorted(set(carried)), "must be distinct and ascending", "carried")
-    _check_fractions(model, number)
+    _check_fractions(model, number, cap)
     model.demand(model.get("boundary") in get_args(Boundary), "must be noflux or periodic", "boundary")
     for side in model.list("size", 1, 3):
         model.whole("size", 1, SIDE, side)
@@ -109,7 +109,7 @@ def check_model(value: Any, fields: Mapping[str, tuple[str, ...]]) -> None:
     model.demand(low < high, "must be larger than dose_min", "dose_max")
     _check_covariance(model, len(carried))
     if "classes" in model.values:
-        _check_classes(model, number, len(carried), fields["classes"])
+        _check_classes(model, number, len(carried), fields["classes"], cap)
     _check_architecture(Claims(model.get("architecture"), "architecture"), fields["architecture"])
     if model.get("voxel_size") is not None:
         model.positive("voxel_size")
@@ -119,17 +119,45 @@ def check_model(value: Any, fields: Mapping[str, tuple[str, ...]]) -> None:
             model.text(name)
 
 
-def _check_fractions(model: Claims, number: int) -> None:
+def _check_phases(model: Claims, fields: Mapping[str, tuple[str, ...]]) -> int:
+    """See that the phases mean something; their number."""
+    phases = [Claims(phase, f"phases[{i}]") for i, phase in enumerate(model.list("phases", 2, MAX_PHASES))]
+    for phase in phases:
+        phase.only(*fields["phases"])
+    names, labels = [p.text("name") for p in phases], [p.whole("label", -(2**63), 2**63 - 1) for p in phases]
+    model.demand(len(set(names)) == len(names), "must have distinct names", "phases")
+    model.demand(len(set(labels)) == len(labels), "must have distinct labels", "phases")
+    return len(phases)
+
+
+def _check_species(model: Claims, fields: tuple[str, ...]) -> tuple[int, int]:
+    """See that the species mean something; their number, and the largest cap."""
+    model.list("phases", 0, 0)
+    species = [Claims(each, f"species[{i}]") for i, each in enumerate(model.list("species", 1, MAX_SPECIES))]
+    for each in species:
+        each.only(*fields)
+        each.demand(each.text("dtype") in ("uint8", "uint16", "uint32"), "must be uint8, uint16 or uint32", "dtype")
+    names = [each.text("name") for each in species]
+    model.demand(len(set(names)) == len(names), "must have distinct names", "species")
+    return len(species), max(each.whole("cap", 1, LARGEST_CAP) for each in species)
+
+
+def _check_fractions(model: Claims, number: int, cap: int | None = None) -> None:
+    """Shares of 1, or with a cap mean counts in a voxel."""
     fractions = np.array([model.number("fractions", f) for f in model.list("fractions", number, number)])
+    if cap is not None:
+        model.demand(bool((fractions >= 0).all() and fractions.max() <= cap), "must be mean counts", "fractions")
+        return
     sound = fractions.min() >= 0 and abs(fractions.sum() - 1) <= ROUNDING
     model.demand(bool(sound), "must be shares of 1", "fractions")
 
 
-def _check_classes(model: Claims, phases: int, carried: int, fields: tuple[str, ...]) -> None:
-    found = [Claims(each, f"classes[{i}]") for i, each in enumerate(model.list("classes", 1, CLASSES))]
+def _check_classes(model: Claims, phases: int, carried: int, fields: tuple[str, ...], cap: int | None) -> None:
+    least = 1 if cap is None else 0
+    found = [Claims(each, f"classes[{i}]") for i, each in enumerate(model.list("classes", least, CLASSES))]
     for each in found:
         each.only(*fields)
-        _check_fractions(each, phases)
+        _check_fractions(each, phases, cap)
         _check_covariance(each, carried)
     names = [each.text("name") for each in found]
     model.demand(len(set(names)) == len(names), "must have distinct names", "classes")

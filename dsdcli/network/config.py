@@ -1,16 +1,18 @@
 """What a model is: one frozen record that travels with the weights."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from dsdcli.data.phases import MAX_PHASES, Phase
+from dsdcli.data.species import Species
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.claims import Claims, check_model
 from dsdcli.process.lattice import Boundary
 
 FORMAT_VERSION = 3
 WITH_CLASSES = 4  # a model of several materials, which earlier releases cannot read
-READABLE = (2, 3, 4)  # 2: one phase was not carried, and the network took moments over the image
+OF_COUNTS = 5  # a model of intensities, with classes or without
+READABLE = (2, 3, 4, 5)  # 2: one phase was not carried, and the network took moments over the image
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,15 @@ def preset(name: str, ndim: int = 2) -> Architecture:
     return PRESETS[name][ndim - 2]
 
 
+def fitting(architecture: Architecture, size: tuple[int, ...]) -> Architecture:
+    """The architecture with patches no larger than small images ask for: they are not padded to several times their
+    size."""
+    patch = architecture.patch
+    while patch > 1 and patch * 2 ** (len(architecture.channels) - 1) > min(size):
+        patch //= 2
+    return replace(architecture, patch=patch)
+
+
 @dataclass(frozen=True)
 class Material:
     """One of the classes of a model.
@@ -106,6 +117,8 @@ class ModelConfig:
         voxel_size, voxel_unit: physical side of a voxel, None when unknown.
         dataset, dataset_digest: name and content hash of the dataset it was trained on.
         classes: of the training images, in the order of the network's inputs; none for one material.
+        species: of a model of intensities, which has no phases: ``carried`` are all of them, ``fractions`` their mean
+            counts in a voxel, and the ``integral_range`` is that of `dsdcli.process.prior.relative_range`.
     """
 
     phases: tuple[Phase, ...]
@@ -122,6 +135,7 @@ class ModelConfig:
     dataset: str | None = None
     dataset_digest: str | None = None
     classes: tuple[Material, ...] = ()
+    species: tuple[Species, ...] = ()
 
     @property
     def ndim(self) -> int:
@@ -130,9 +144,12 @@ class ModelConfig:
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` turns back into an equal config."""
         about = asdict(self)
+        if self.species:
+            return {"format": "dsd-model", "format_version": OF_COUNTS, **about}
+        del about["species"]  # so that models of segmented images stay what they were, byte for byte
         if self.classes:
             return {"format": "dsd-model", "format_version": WITH_CLASSES, **about}
-        del about["classes"]  # so that models of one material stay what they were, byte for byte
+        del about["classes"]
         return {"format": "dsd-model", "format_version": FORMAT_VERSION, **about}
 
     @classmethod
@@ -150,7 +167,13 @@ class ModelConfig:
             )
         if value["format_version"] == 2:
             value = _as_format_3(value)
-        names = {"model": cls, "phases": Phase, "architecture": Architecture, "classes": Material}
+        names = {
+            "model": cls,
+            "phases": Phase,
+            "architecture": Architecture,
+            "classes": Material,
+            "species": Species,
+        }
         check_model(value, {name: tuple(f.name for f in fields(kind)) for name, kind in names.items()})
         known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
         architecture = known["architecture"]
@@ -161,6 +184,7 @@ class ModelConfig:
             Material(c["name"], tuple(c["fractions"]), tuple(map(tuple, c["integral_range"])))
             for c in known.get("classes", ())
         )
+        known["species"] = tuple(Species(**each) for each in known.get("species", ()))
         for name in ("carried", "fractions", "size"):
             known[name] = tuple(known[name])
         return cls(**known)

@@ -20,18 +20,21 @@ from dsdcli.evaluation.representative import doubt_fractions
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import digest, load_model
 from dsdcli.network.config import preset as architecture_of
+from dsdcli.network.intensity import IntensityNet
 from dsdcli.pipeline.defaults import default_dataset, newest_run
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.lattice import as_boundary
 from dsdcli.ranks import Ranks, connected, own_device, ranks_here
 from dsdcli.sampling.generate import generate, stack_of
+from dsdcli.sampling.intensity import counts_like
 from dsdcli.sampling.trapezoidal import Trapezoidal
+from dsdcli.training.intensity import make_counts_config, trainer_of
 from dsdcli.training.lock import locked
 from dsdcli.training.log import LOG
 from dsdcli.training.recipes import TrainSettings, choose_settings, step_bytes
 from dsdcli.training.run import Run, make_config
 from dsdcli.training.trainer import Report, Trainer
-from dsdcli.view.sheet import write_sheet
+from dsdcli.view.sheet import intensity_image, save_picture, write_sheet
 
 SHEET_IMAGES = 8
 SHEET_SITES = 2**19  # of all of them at most, but for one
@@ -123,8 +126,8 @@ def train(
                 config = run.config()
             else:
                 run, (data, settings) = None, _started(dataset, given, ndim, target, ranks, note)
-                config = make_config(data, settings)
-            trainer = Trainer(config, settings, data, target, ranks)
+                config = make_counts_config(data, settings) if data.species else make_config(data, settings)
+            trainer = trainer_of(config)(config, settings, data, target, ranks)
             begun_with = None if start_from is None else _start_from(trainer, find_model(str(start_from)))
         if run is None:
             run = ranks.once(lambda: Run.create(folder, data, config, settings, begun_with))
@@ -177,7 +180,7 @@ def _started(
     needed = step_bytes(architecture_of(settings.preset, len(settings.size)), settings, data, ranks.count)
     needed *= ranks.here if device.type == "cpu" else 1
     require(needed, free_memory(device), what, "a smaller `size` or `batch`")
-    for material in data.materials:
+    for material in () if data.species else data.materials:
         notes += doubt_fractions(independent_images(material), [phase.name for phase in data.phases])
     for line in notes:
         note(f"note: {line}")
@@ -242,6 +245,12 @@ def draw_sheet(trainer: Trainer, path: Path) -> Path:
     size, config = trainer.settings.size, trainer.model.config
     number = max(1, min(SHEET_IMAGES, SHEET_SITES // trainer.lattice.sites))
     crops, kinds = crops_of_classes(trainer.dataset, "heldout", number, size, np.random.default_rng(1))
+    titles = ["real"] * len(crops) + ["generated"] * len(crops)
+    if isinstance(trainer.average, IntensityNet):
+        made = counts_like(trainer.average, crops, kinds, trainer.lattice, SHEET_STEPS)
+        picture = intensity_image(np.concatenate([crops, made]), config.species, len(crops), titles)
+        save_picture(picture, path)
+        return path
     totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
     sampler = Trapezoidal(steps=SHEET_STEPS)
     images = np.empty_like(crops)
@@ -249,6 +258,5 @@ def draw_sheet(trainer: Trainer, path: Path) -> Path:
         own, told = kinds == kind, None if kind == UNTOLD else kind
         states = generate(trainer.average, totals[own], trainer.lattice, sampler, 0, number, kind=told)
         images[own] = stack_of(states)
-    titles = ["real"] * len(crops) + ["generated"] * len(crops)
     write_sheet(path, np.concatenate([crops, images]), config.phases, len(crops), titles)
     return path

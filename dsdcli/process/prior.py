@@ -22,6 +22,21 @@ def integral_range(carried: torch.Tensor, boundary: Boundary) -> torch.Tensor:
         float64 (C, C), symmetric, positive semi-definite.
     """
     fields = carried.double()
+    a = _long_waves(fields, boundary)
+    mean = fields.flatten(2).mean(2)
+    deviation = (mean * (1 - mean)).mean(0).sqrt().clamp_min(1e-12)  # (C,)
+    return a.T @ a / len(a) / torch.outer(deviation, deviation)
+
+
+def relative_range(counts: torch.Tensor, boundary: Boundary) -> torch.Tensor:
+    """As `integral_range` of intensities (n, C, *L), over the squares of their mean counts instead of f (1 - f)."""
+    mean = counts.double().flatten(2).mean(2, keepdim=True).clamp_min(1e-12).unflatten(2, (1,) * (counts.ndim - 2))
+    a = _long_waves(counts.double() / mean, boundary)
+    return a.T @ a / len(a)
+
+
+def _long_waves(fields: torch.Tensor, boundary: Boundary) -> torch.Tensor:
+    """Amplitudes of the longest waves along every axis, a row for each image and wave: fields (n, C, *L) to (m, C)."""
     ndim = fields.ndim - 2
     coefficients = []
     for axis in range(ndim):
@@ -34,10 +49,7 @@ def integral_range(carried: torch.Tensor, boundary: Boundary) -> torch.Tensor:
         profile = fields.movedim(2 + axis, -1).flatten(2, -2).sum(2) if ndim > 1 else fields  # (n, C, side)
         others = fields[0, 0].numel() / side
         coefficients += [profile @ wave * math.sqrt(2 / side / others) for wave in waves]
-    mean = fields.flatten(2).mean(2)
-    deviation = (mean * (1 - mean)).mean(0).sqrt().clamp_min(1e-12)  # (C,)
-    a = torch.cat(coefficients)
-    return a.T @ a / len(a) / torch.outer(deviation, deviation)
+    return torch.cat(coefficients)
 
 
 def slow_waves(
@@ -46,6 +58,7 @@ def slow_waves(
     dose: float,
     lattice: Lattice,
     generators: list[torch.Generator],
+    strength: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Random expected counts at ``dose`` of images whose long waves have the integral range ``correlation``.
 
@@ -54,7 +67,9 @@ def slow_waves(
 
     Args:
         fractions: volume fractions (B, C) of the carried phases.
-        correlation: (C, C), from `integral_range`.
+        correlation: (C, C), from `integral_range`, or `relative_range`.
+        strength: of the waves (B, C), whose square the correlation is relative to: the root of f (1 - f), or of
+            intensities, whose mean counts are the fractions, these.
 
     Returns:
         float64 (B, C, *L), non-negative.
@@ -64,7 +79,7 @@ def slow_waves(
     root = vector * value.clamp_min(0).sqrt() @ vector.T
     shape = (len(root), lattice.sites)
     white = [torch.randn(shape, generator=g, device=device, dtype=torch.float64) for g in generators]
-    strength = (fractions * (1 - fractions)).sqrt()
+    strength = (fractions * (1 - fractions)).sqrt() if strength is None else strength
     waves = (strength[..., None] * (root @ torch.stack(white))).unflatten(-1, lattice.shape)  # (B, C, *L)
     for part in range(1, lattice.parts.max() + 1):
         member = torch.from_numpy(lattice.parts == part).to(device)

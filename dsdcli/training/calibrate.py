@@ -24,7 +24,8 @@ def calibration(
     model: UndoNet, dataset: Dataset, seed: int, stop: Callable[[], bool] = lambda: False
 ) -> torch.Tensor | None:
     """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 3); None where it lacks little
-    that the counts alone say, has classes (one table does not suit several materials), or if told to stop meanwhile.
+    that the counts alone say, has classes (one table does not suit several materials), is of intensities, or if told to
+    stop meanwhile.
 
     Crops of the training images walk to every dose, the network guesses them, and least squares over all of them say
     what to make of its guess and of the counts.
@@ -36,7 +37,7 @@ def calibration(
         stop: asked before every dose.
     """
     config = model.config
-    if config.classes:
+    if config.classes or config.species:
         return None
     device = next(model.parameters()).device
     wide = tuple(WIDER * side for side in config.size)

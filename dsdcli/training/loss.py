@@ -1,6 +1,6 @@
 """What training minimises: the process likelihood in terms of undo counts, and the entropy of the clean image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import chain
@@ -127,12 +127,18 @@ class Walked:
         return where_walkable(self.domains, self.counts.device)
 
 
-def losses(model: UndoNet, walked: Walked) -> Losses:
+OfImages = Callable[[UndoNet, Walked], tuple[torch.Tensor, torch.Tensor]]
+
+
+def losses(model: UndoNet, walked: Walked, of_images: OfImages | None = None) -> Losses:
     """Judge the network on images that have walked: the mean over images, each with the square root of its walking
     particles as weight. By their number alone holes would hardly count; with equal weights they would add most noise.
     Of a share of a batch: what it adds to the mean over all images of that.
+
+    Args:
+        of_images: judges each of them; by default `image_losses`.
     """
-    undo, entropy = image_losses(model, walked)
+    undo, entropy = (of_images or image_losses)(model, walked)
     root, batch = (number.clamp_min(1).float().sqrt() for number in (walked.particles, walked.batch))
     weight = 1 / (root * batch.sum())  # (B,)
     clean = entropy / torch.sqrt(1 + walked.dose.float())

@@ -170,6 +170,8 @@ def choose_side(dataset: Dataset, ndim: int, gpu: bool) -> tuple[int, list[str]]
         DataError: not even the smallest fits into both parts of the dataset.
     """
     fits = [side for side in fitting_sides(dataset, ndim) if side <= LARGEST[ndim, gpu]]
+    if not fits and dataset.species and (side := largest_side(dataset, ndim)) >= SHORTEST:
+        return side, []  # small images of whole things, such as digits
     if not fits:
         least, side = "x".join([str(SIDES[0])] * ndim), largest_side(dataset, ndim)
         small = f"`size={(side,) * ndim}`"
@@ -204,16 +206,18 @@ def structure_reach(dataset: Dataset, side: int, ndim: int) -> int:
     half = side // 2
     reach = 1
     for index, fraction in enumerate(dataset.fractions("train").tolist()):
-        if not 0 < fraction < 1:
+        field = crops[:, index] if dataset.species else crops == index
+        phase = field.astype(np.float32) - np.float32(fraction)
+        variance = float(np.square(phase).mean()) if dataset.species else fraction * (1 - fraction)
+        if not variance > 0:
             continue
-        phase = (crops == index).astype(np.float32) - np.float32(fraction)
         for lag in range(1, half + 1):
             products = [
                 np.vdot(_shifted(phase, axis, lag, side), _shifted(phase, axis, 0, side - lag)) / phase[0].size
                 for axis in range(1, ndim + 1)
             ]
             covariance = np.mean(products) / number * side / (side - lag)
-            if covariance <= _DECAYED * fraction * (1 - fraction):
+            if covariance <= _DECAYED * variance:
                 break
         reach = max(reach, lag)
     return reach

@@ -6,8 +6,9 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,7 +25,7 @@ from dsdcli.process.dose import stratified_log_doses
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import ALL
-from dsdcli.ranks import Ranks
+from dsdcli.ranks import Ranks, gradient
 from dsdcli.training.holes import Holes
 from dsdcli.training.known import random_known
 from dsdcli.training.loss import Losses, Walked, losses
@@ -55,7 +56,8 @@ class Report:
 class Trainer:
     """Trains one model on one dataset; everything needed to go on identically is in `save` / `restore`.
 
-    A recipe of another kind is a subclass: with another ``network``, `doses` or `losses`.
+    A recipe of another kind is a subclass: with another ``network``, `doses` or `losses`, ``walked`` images, or
+    ``highest`` dose that a domain needs.
 
     Args:
         ranks: each has its own trainer, all do the same steps together. Every one draws all random numbers of a batch
@@ -64,6 +66,8 @@ class Trainer:
     """
 
     network: ClassVar[type[UndoNet]] = UndoNet
+    walked: ClassVar[type[Walked]] = Walked
+    highest: ClassVar[Callable[[Lattice], float]] = staticmethod(methodcaller("mixing_dose"))
 
     def __init__(
         self,
@@ -168,7 +172,7 @@ class Trainer:
         if loss.requires_grad:
             loss.backward()
         if self.ranks.count > 1:
-            self.ranks.add([_gradient(weight) for weight in self.model.parameters()])
+            self.ranks.add([gradient(weight) for weight in self.model.parameters()])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -208,17 +212,17 @@ class Trainer:
         parts, done = [], 0
         for number, domain in domains.draw(len(crops), rng):
             images = torch.from_numpy(crops[done : done + number]).to(self.device)
-            high = max(min(config.dose_max, domain.mixing_dose()), 2 * config.dose_min)
+            high = max(min(config.dose_max, self.highest(domain)), 2 * config.dose_min)
             dose = self.doses(number, config.dose_min, high, generator)
             known = None if isinstance(domain, Hole) else self.known(number, domain, rng)
             told = torch.from_numpy(kinds[done : done + number]).to(self.device)
             low, end = (min(max(at - done, 0), number) for at in (mine.start, mine.stop))
             share = slice(low, end) if self.ranks.count > 1 else ALL
-            parts.append(Walked.draw(images, config.carried, dose, domain, generator, known, told, share))
+            parts.append(self.walked.draw(images, config.carried, dose, domain, generator, known, told, share))
             done += number
-        return Walked.join(parts)
+        return self.walked.join(parts)
 
-    def known(self, number: int, lattice: Lattice, rng: np.random.Generator) -> torch.Tensor:
+    def known(self, number: int, lattice: Lattice, rng: np.random.Generator) -> torch.Tensor | None:
         """Voxels that the network is told, none in most images: bool (B, *L)."""
         masks = np.zeros((number, *lattice.shape), bool)
         for mask in masks:
@@ -290,10 +294,3 @@ class Trainer:
             self.recent.extend(map(float, progress["recent"]))
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{folder / STATE} is damaged or does not fit this run; start a new run") from error
-
-
-def _gradient(weight: torch.Tensor) -> torch.Tensor:
-    """Of the loss; zero, and then remembered as that, on a rank without images."""
-    if weight.grad is None:
-        weight.grad = torch.zeros_like(weight)
-    return weight.grad

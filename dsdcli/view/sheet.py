@@ -10,6 +10,7 @@ from PIL import ImageDraw, ImageFont, PngImagePlugin
 
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import entropy
+from dsdcli.data.species import Species
 from dsdcli.files import atomic
 
 MARK = "dsd contact sheet"  # in the file's Software field, so that a sheet is never taken for data
@@ -72,6 +73,25 @@ def sheet_image(
     if len(shown) < len(stack):
         legend.append((f"the first {len(shown)} of {len(stack)}", None))
     return _tiled(np.stack([_volume(volume, phases, factor) for volume in shown]), legend, columns, titles)
+
+
+def intensity_image(
+    stack: np.ndarray, species: Sequence[Species], columns: int | None = None, titles: Sequence[str] | None = None
+) -> Pictures.Image:
+    """As `sheet_image`, of intensities (n, C, *L): grey, or in colours where there are three channels; else the
+    channels side by side. Of a volume the middle plane across z is shown."""
+    caps = np.array([each.cap for each in species]).reshape(-1, *(1,) * (stack.ndim - 2))
+    grey = np.rint(255 * (stack / caps).clip(0, 1)).astype(np.uint8)
+    legend = [(f"{each.name}: 0 black, {each.cap} white", None) for each in species]
+    if stack.ndim == 5:
+        grey = grey[:, :, stack.shape[2] // 2]
+        legend.append(("middle planes across z", None))
+    if len(species) == 3:
+        tiles = np.moveaxis(grey, 1, -1)
+    else:
+        tiles = np.concatenate(list(np.moveaxis(grey, 1, 0)), -1)[..., None].repeat(3, -1)
+    columns, factor = _layout(len(tiles), *tiles.shape[1:3], columns)
+    return _tiled(_enlarged(tiles, factor), legend, columns, titles)
 
 
 def _volume(volume: np.ndarray, phases: Sequence[Phase], factor: int) -> np.ndarray:

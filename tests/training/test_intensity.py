@@ -1,0 +1,81 @@
+"""Training on intensities: what is minimised is least at the truth, and a short run learns."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dsdcli.network.config import Architecture
+from dsdcli.network.model import Prediction
+from dsdcli.process.lattice import Lattice
+from dsdcli.training.intensity import IntensityTrainer, WalkedCounts, count_losses, make_counts_config
+from dsdcli.training.loss import losses
+from dsdcli.training.recipes import TrainSettings, choose_settings
+from tests.intensity_data import ONE, TWO, make_intensities, random_intensity_model
+
+
+class Told(torch.nn.Module):
+    """A network that says what it is told."""
+
+    def __init__(self, config, log_ratio, logits):
+        super().__init__()
+        self.config, self.said = config, Prediction(log_ratio, logits)
+
+    def forward(self, counts, dose, domains, given):
+        return self.said
+
+
+def test_the_losses_are_least_at_the_truth_and_nil_where_that_is_certain():
+    """Of one site that is full, origins are known, so that the best guess leaves nothing."""
+    config, lattice = random_intensity_model(ONE).config, Lattice((4, 4))
+    images = torch.zeros(1, 1, 4, 4, dtype=torch.int64)
+    images[0, 0, 1, 2] = 12
+    dose = torch.tensor([0.6], dtype=torch.float64)
+    walked = WalkedCounts.draw(images, (0,), dose, lattice, torch.Generator().manual_seed(0))
+    ratio = walked.ratio / walked.counts.unsqueeze(2).clamp_min(1)
+    log_ratio = torch.where(ratio > 0, ratio, 1).log()
+    logits = torch.where(images > 0, 40.0, -40.0)
+    best = count_losses(Told(config, log_ratio, logits), walked)
+    assert best[0].item() == pytest.approx(0, abs=1e-4) and best[1].item() == pytest.approx(0, abs=1e-4)
+    for shift in (-0.3, 0.3):
+        worse = count_losses(Told(config, log_ratio + shift, logits * 0.1 + shift), walked)
+        assert worse[0] > best[0] + 0.1 and worse[1] > best[1] + 0.1
+
+
+def test_a_share_of_a_batch_walks_as_all_of_it():
+    images = torch.randint(0, 12, (4, 1, 6, 5), generator=torch.Generator().manual_seed(0))
+    dose = torch.rand(4, dtype=torch.float64) + 0.1
+    whole, part = (
+        WalkedCounts.draw(images, (0,), dose, Lattice((6, 5)), torch.Generator().manual_seed(1), share=share)
+        for share in (slice(None), slice(1, 3))
+    )
+    for name in ("images", "counts", "ratio", "floor", "particles"):
+        assert torch.equal(getattr(whole, name)[1:3], getattr(part, name))
+    assert torch.equal(whole.batch, part.batch)
+
+
+@pytest.mark.parametrize("species", [ONE, TWO])
+def test_a_short_run_learns_and_repeats(tmp_path, species):
+    dataset = make_intensities(tmp_path / "x.dsd.h5", species)
+    settings = TrainSettings("tiny", (16, 16), 24, None, 8, 4e-3, 0, "noflux", "float32", warmup=2)
+    config = replace(make_counts_config(dataset, settings), architecture=Architecture((8, 16)))
+    assert config.fractions == pytest.approx(dataset.fractions("train"))
+    rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
+    images = torch.from_numpy(dataset.crops("heldout", 16, (16, 16), rng).astype(np.int64))
+    dose = torch.logspace(-1, 1, 16, dtype=torch.float64)
+    walked = WalkedCounts.draw(images, tuple(range(len(species))), dose, Lattice((16, 16)), generator)
+    trainers = [IntensityTrainer(config, settings, dataset, torch.device("cpu")) for _ in "ab"]
+    with torch.no_grad():
+        before = losses(trainers[0].model, walked, count_losses).total
+    found = [[report.loss for report in trainer.run()] for trainer in trainers]
+    assert found[0] == found[1]
+    with torch.no_grad():
+        assert losses(trainers[0].model, walked, count_losses).total < 0.97 * before
+
+
+def test_settings_follow_from_the_counts(tmp_path):
+    settings, _ = choose_settings(make_intensities(tmp_path / "x.dsd.h5"), {}, gpu=False)
+    assert settings.size == (32, 32)
+    settings, _ = choose_settings(make_intensities(tmp_path / "y.dsd.h5", shape=(9, 10, 12)), {}, gpu=False)
+    assert settings.size == (10, 10)  # smaller than any usual crop
