@@ -11,7 +11,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import Phase
 from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import Architecture, ModelConfig

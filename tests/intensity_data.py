@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.species import Species, records
 from dsdcli.network.config import Architecture, ModelConfig
 from dsdcli.network.intensity import IntensityNet

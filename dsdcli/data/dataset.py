@@ -14,13 +14,14 @@ import numpy as np
 from dsdcli.data.formats.hdf5 import about_hdf5
 from dsdcli.data.hdf5 import new_hdf5
 from dsdcli.data.labelled import LabelledImage
+from dsdcli.data.large import is_large, let_go, slabs
 from dsdcli.data.phases import IGNORED, Phase, to_json
 from dsdcli.data.places import Places, equal_side_orders
 from dsdcli.data.species import Species, channels, channels_first, species_to_json
-from dsdcli.data.stored import COUNTS, FORMAT, PLAIN, SPLITS, VERSION, contents
+from dsdcli.data.stored import COUNTS, FORMAT, PLAIN, SPLITS, VERSION, contents, store
 from dsdcli.errors import DataError, UsageError
 
-__all__ = ["SPLITS", "Dataset", "LabelledImage", "is_dataset"]
+_HELD = 64  # crops for which pages of large images are held in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,8 @@ class Dataset:
 
     ``voxel_size`` (in ``voxel_unit``) is that of the stored arrays, after downsampling. ``slice_axes`` names the axes
     across which 2D slices of the volumes are cut ("z", "zyx", ...), or is "t" for independent 2D images. A dataset of
-    intensities has no phases, but ``species``, and its crops are counts (C, *L).
+    intensities has no phases, but ``species``, and its crops are counts (C, *L). ``known_digest`` is what `digest` is,
+    where that need not be computed.
     """
 
     path: Path
@@ -42,10 +44,11 @@ class Dataset:
     train: tuple[LabelledImage, ...]
     heldout: tuple[LabelledImage, ...]
     species: tuple[Species, ...] = ()
+    known_digest: str | None = None
 
     @staticmethod
     def open(path: Path | str) -> "Dataset":
-        """Read a dataset into memory.
+        """Read a dataset into memory; large images stay in the file, and are read where they are looked at.
 
         Raises:
             UsageError: there is no such file.
@@ -68,6 +71,7 @@ class Dataset:
             UsageError: the folder does not exist.
             DsdError: the system could not write.
         """
+        large = not self.species and is_large(sum(image.array.nbytes for image in self.train + self.heldout))
         with new_hdf5(Path(path)) as file:
             version = PLAIN if all(image.whole for image in self.train + self.heldout) else VERSION
             what = {"species": species_to_json(self.species)} if self.species else {"phases": to_json(self.phases)}
@@ -79,18 +83,9 @@ class Dataset:
             for split in SPLITS:
                 group = file.create_group(split)
                 for number, image in enumerate(self.images(split)):
-                    data = channels(image.array) if self.species else image.array
-                    stored = group.create_dataset(
-                        f"{number:04d}",
-                        data=data,
-                        chunks=(1,) * (image.array.ndim - 2) + image.array.shape[-2:] + data.shape[image.array.ndim :],
-                        compression="gzip",
-                        compression_opts=4,
-                        shuffle=True,
-                    )
-                    stored.attrs["axes"] = image.axes
-                    if image.material is not None:
-                        stored.attrs["class"] = image.material
+                    store(group, f"{number:04d}", image, large)
+            if large:
+                file.attrs["digest"] = self.digest
 
     def images(self, split: str) -> tuple[LabelledImage, ...]:
         """The images of ``split``, "train" or "heldout"."""
@@ -112,7 +107,10 @@ class Dataset:
         def own(name: str, split: str) -> tuple[LabelledImage, ...]:
             return tuple(image for image in self.images(split) if image.material == name)
 
-        return tuple(replace(self, train=own(name, "train"), heldout=own(name, "heldout")) for name in self.classes)
+        return tuple(
+            replace(self, train=own(name, "train"), heldout=own(name, "heldout"), known_digest=None)
+            for name in self.classes
+        )
 
     def of_class(self, name: str) -> "Dataset":
         """The images of one class.
@@ -127,6 +125,8 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the contents: equal for equal phases, voxels, units and split, wherever they came from."""
+        if self.known_digest is not None:
+            return self.known_digest
         what = species_to_json(self.species) if self.species else to_json(self.phases)
         head = [what, self.voxel_size, self.voxel_unit, self.slice_axes, self.downsample]
         digest = hashlib.sha256(json.dumps(head).encode())
@@ -134,7 +134,8 @@ class Dataset:
             for image in self.images(split):
                 about = [split, image.axes, image.array.shape, *([image.material] if image.material else [])]
                 digest.update(json.dumps(about).encode())
-                digest.update(np.ascontiguousarray(image.array).data)
+                for rows in slabs(image.array):
+                    digest.update(np.ascontiguousarray(image.array[rows]).data)
         return digest.hexdigest()
 
     def counts(self, split: str | None = None) -> np.ndarray:
@@ -143,16 +144,18 @@ class Dataset:
         images = self.images(split) if split else self.train + self.heldout
         if self.species:
             return np.sum([channels(i.array).reshape(-1, len(self.species)).sum(0, np.int64) for i in images], 0)
-        total = np.zeros(IGNORED + 1, np.int64)
-        for image in images:
-            for plane in image.array.reshape(-1, image.array.shape[-1] * image.array.shape[-2]):
-                total += np.bincount(plane, minlength=len(total))
+        total = sum((image.counts for image in images), np.zeros(IGNORED + 1, np.int64))
         return total[: len(self.phases)]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether a look at all voxels is cheap: they are not left in the file."""
+        return all(image.tally is None for image in self.train + self.heldout)
 
     @cached_property
     def ignored(self) -> int:
         """Voxels that are left out, of all images."""
-        return sum(int((image.array == IGNORED).sum()) for image in self.train + self.heldout if not image.whole)
+        return sum(int(image.counts[IGNORED]) for image in self.train + self.heldout if not image.whole)
 
     def fractions(self, split: str | None = None) -> np.ndarray:
         """Volume fraction of each phase, float (K,), of one split or (None) of all; of intensities the mean count of
@@ -182,7 +185,7 @@ class Dataset:
             phase indices, uint8 (n, *size); of intensities counts (n, C, *size).
 
         Raises:
-            DataError: no image can hold the crop.
+            DataError: no image can hold the crop, or the file is damaged.
         """
         size = tuple(size)
         places = self._room(split, size)
@@ -197,6 +200,9 @@ class Dataset:
             if augment:
                 crop = crop[tuple(slice(None, None, sign) for sign in signs[i])].transpose(orders[order_of[i]])
             out[i] = crop
+            if i % _HELD == 0:
+                self._looked_at(split, crop)
+        self._looked_at(split, out)
         return channels_first(out) if self.species else out
 
     def each_crop(
@@ -206,7 +212,17 @@ class Dataset:
         (C, *size)."""
         places = self._room(split, tuple(size))
         for crop in map(places.crop, places.draw(n, rng)[rows.start : rows.stop].tolist()):
+            self._looked_at(split, crop)
             yield channels_first(crop[None])[0] if self.species else crop
+
+    def _looked_at(self, split: str, crops: np.ndarray) -> None:
+        """After crops were cut: of large images, see that they hold phases, which opening the file did not."""
+        if self.in_memory:
+            return
+        for image in self.images(split):
+            let_go(image.array)
+        if crops.max(initial=0) >= len(self.phases):
+            raise DataError(f"{self.path} is damaged: it holds voxels of no known phase; run dsd ingest again")
 
     def holds(self, split: str, size: Sequence[int]) -> bool:
         """Whether there is any crop of this size, in every class."""

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from dsdcli.data.large import let_go, room
 from dsdcli.data.phases import IGNORED
 
 _BLOCKS_AT_ONCE = 2**20
@@ -28,18 +29,19 @@ def majority(indices: np.ndarray, factor: int, axes: tuple[int, ...]) -> np.ndar
     """
     if factor == 1:
         return indices
-    ignored = indices == IGNORED
-    if ignored.any():
-        extra = int(indices.max(where=~ignored, initial=0)) + 1
-        coarse = majority(np.where(ignored, np.uint8(extra), indices), factor, axes)
-        return np.where(coarse == extra, np.uint8(IGNORED), coarse)
     shape = tuple(side // factor if axis in axes else side for axis, side in enumerate(indices.shape))
-    out = np.empty(shape, np.uint8)
+    out = room(shape)
     rows_at_once = max(1, _BLOCKS_AT_ONCE // max(1, int(np.prod(shape[1:]))))
     thick = factor if 0 in axes else 1
     for start in range(0, shape[0], rows_at_once):
         stop = min(start + rows_at_once, shape[0])
-        out[start:stop] = _vote(indices[start * thick : stop * thick], factor, axes, (stop - start, *shape[1:]))
+        some = indices[start * thick : stop * thick]
+        ignored = some == IGNORED
+        extra = int(some.max(where=~ignored, initial=0)) + 1  # the phase that they vote as
+        coarse = _vote(np.where(ignored, np.uint8(extra), some), factor, axes, (stop - start, *shape[1:]))
+        out[start:stop] = np.where(coarse == extra, np.uint8(IGNORED), coarse)
+        let_go(indices)
+        let_go(out)
     return out
 
 

@@ -1,6 +1,7 @@
 """Which crops fit into both parts of a dataset."""
 
-from dsdcli.data.dataset import SPLITS, Dataset
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.stored import SPLITS
 
 SIDES = (32, 48, 64, 96, 128)  # of crops, in voxels: smaller ones show too little of a structure
 USUAL = 64  # side of the crops that a part is held out for

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dsdcli.data.dataset import LabelledImage
 from dsdcli.data.formats import Raster, read_image
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import IGNORED, count_labels, to_indices
 from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError

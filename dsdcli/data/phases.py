@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from dsdcli.data.large import let_go, room, slabs
 from dsdcli.errors import DataError, UsageError
 
 MAX_LABELS = 16  # more different values than this look like grey levels (or numbered grains), not phases
@@ -83,10 +84,9 @@ def in_words(phases: Sequence[Phase]) -> str:
 def count_labels(array: np.ndarray) -> dict[int, int]:
     """Voxels of each label that occurs in an integer array, by ascending label."""
     if array.dtype in (np.uint8, np.uint16):
-        # Slab by slab: bincount copies its input to 64-bit integers.
         total = np.zeros(2 ** (8 * array.dtype.itemsize), np.int64)
-        for slab in np.array_split(array.reshape(-1), max(1, array.size // 2**22)):
-            total += np.bincount(slab, minlength=total.size)
+        for rows in slabs(array):  # bincount copies its input to 64-bit integers
+            total += np.bincount(array[rows].reshape(-1), minlength=total.size)
         found = np.flatnonzero(total)
         return {int(label): int(total[label]) for label in found}
     labels, counts = np.unique(array, return_counts=True)
@@ -187,11 +187,16 @@ def to_indices(array: np.ndarray, index_of: dict[int, int]) -> np.ndarray:
     """Phase indices (uint8, same shape) of an array of labels; ``index_of`` must know every label that occurs."""
     labels = np.array(sorted(index_of), dtype=np.int64)
     indices = np.array([index_of[label] for label in labels.tolist()], dtype=np.uint8)
+    table = None
     if array.dtype in (np.uint8, np.uint16):
         table = np.zeros(2 ** (8 * array.dtype.itemsize), np.uint8)
         table[labels] = indices
-        return table[array]
-    return indices[np.searchsorted(labels, array)]
+    found = room(array.shape)
+    for rows in slabs(array):
+        some = array[rows]
+        found[rows] = indices[np.searchsorted(labels, some)] if table is None else table[some]
+        let_go(found)
+    return found
 
 
 def label_dtype(phases: Sequence[Phase]) -> np.dtype:

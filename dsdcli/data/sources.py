@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from dsdcli.data.dataset import LabelledImage
 from dsdcli.data.formats import Raster, identity, is_slices, natural_order, read_folder, read_image, split_inner
 from dsdcli.data.formats.labels import grey_of_colours
+from dsdcli.data.labelled import LabelledImage
+from dsdcli.data.large import stacked
 from dsdcli.data.voxel import LARGEST, SAME, VoxelSize, convert, doubt_name, sides
 from dsdcli.errors import DataError, UsageError
 
@@ -222,7 +221,7 @@ def _combine_files(flat: list[tuple[Path, Raster]], axes: str | None, notes: lis
 def _stack_if_equal(rasters: list[Raster]) -> list[Raster]:
     if len({raster.array.shape for raster in rasters}) > 1:
         return rasters
-    return [Raster(np.stack([raster.array for raster in rasters]), "TYX", rasters[0].voxel)]
+    return [Raster(stacked([raster.array for raster in rasters]), "TYX", rasters[0].voxel)]
 
 
 def _volume(rasters: list[Raster], what: str) -> Raster:
@@ -233,7 +232,7 @@ def _volume(rasters: list[Raster], what: str) -> Raster:
             f"{what}: the images differ in size ({sizes}), so they are not slices of one volume; "
             "say `axes='t'` if they are independent images"
         )
-    return Raster(np.stack([raster.array for raster in rasters]), "ZYX", rasters[0].voxel, rasters[0].depth)
+    return Raster(stacked([raster.array for raster in rasters]), "ZYX", rasters[0].voxel, rasters[0].depth)
 
 
 def _images(raster: Raster, axes: str | None, notes: list[str]) -> list[LabelledImage]:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
 from dsdcli.data.fit import SIDES
 from dsdcli.data.fit import USUAL as CROPS
+from dsdcli.data.labelled import LabelledImage
+from dsdcli.data.large import joined
 from dsdcli.data.places import good_places
 from dsdcli.errors import DataError, UsageError
 
@@ -58,7 +60,7 @@ def independent_images(dataset: Dataset) -> list[np.ndarray]:
     train, heldout = dataset.train, dataset.heldout
     cut = len(train) == len(heldout) and (train[0].axes == "ZYX" or (len(train) == 1 and train[0].axes == "YX"))
     if cut and all(a.array.shape[1:] == b.array.shape[1:] for a, b in zip(train, heldout, strict=True)):
-        return [np.concatenate([a.array, b.array]) for a, b in zip(train, heldout, strict=True)]
+        return [joined(a.array, b.array) for a, b in zip(train, heldout, strict=True)]
     return [array for image in train + heldout for array in (image.array if image.axes == "TYX" else [image.array])]
 
 

@@ -7,12 +7,13 @@ very nearest crop of an image that resembles none, but hardly one of which the i
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dsdcli.data.dataset import Dataset
+from dsdcli.data.large import is_large, let_go
 from dsdcli.data.places import equal_side_orders
 from dsdcli.errors import DataError
 
@@ -92,7 +93,7 @@ def training_views(dataset: Dataset, ndim: int) -> list[View]:
         if image.axes == "ZYX" or (image.axes == "YX" and len(dataset.train) == 1):
             array = array[: len(array) - min(_MARGIN, len(array) // 8)]
         slices = image.axes == "ZYX" and ndim == 2
-        views += [View(view, slices) for view in dataset.views(replace(image, array=array), ndim)]
+        views += [View(view, slices) for view in dataset.views(image.with_array(array), ndim)]
     return views
 
 
@@ -133,11 +134,18 @@ def _compare_blocks(
     norms = (queries**2).sum(axis=1)[:, None]
     at_once = max(1, int(_CHUNK // np.prod(grid)))
     chosen = np.arange(0, len(view.items), step)
+    rows = max(1, int(_CHUNK // np.prod(grid[1:]))) if is_large(view.items[:1].nbytes) else grid[0]
     for items in np.split(chosen, range(at_once, len(chosen), at_once)):
-        described = _describe_positions(view.items[items], size, grid, block, stride, phases)
-        corners = np.indices((len(items), *grid)).reshape(1 + len(size), -1).T
-        corners = np.concatenate([items[corners[:, :1]], corners[:, 1:] * stride], axis=1)
-        yield norms - 2 * (queries @ described.T) + (described**2).sum(axis=1), corners
+        for low in range(0, grid[0], rows):  # places along the first axis
+            part = [min(rows, grid[0] - low), *grid[1:]]
+            beyond = low * stride + (part[0] - 1) * stride + size[0]
+            cut = view.items[items[0] : items[-1] + 1 : step, low * stride : beyond]
+            described = _describe_positions(cut, size, part, block, stride, phases)
+            corners = np.indices((len(items), *part)).reshape(1 + len(size), -1).T
+            corners = np.concatenate([items[corners[:, :1]], corners[:, 1:] * stride], axis=1)
+            corners[:, 1] += low * stride
+            yield norms - 2 * (queries @ described.T) + (described**2).sum(axis=1), corners
+            let_go(cut)
 
 
 def _describe_positions(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dsdcli.data.large import let_go, slabs
 from dsdcli.data.phases import IGNORED
 
 LEVEL = 0.95  # of all intervals
@@ -170,8 +171,11 @@ def _edges(side: int, ndim: int) -> np.ndarray:
 
 def _block_sums(image: np.ndarray, chosen: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """How many voxels of each block are ``chosen``: float64 (at most `_CELLS` along each axis)."""
-    slabs = itertools.pairwise(_edges(len(image), image.ndim).tolist())
-    sums = np.stack([chosen(image[start:end]).view(np.uint8).sum(0, dtype=np.uint32) for start, end in slabs])
+    rows = []
+    for start, end in itertools.pairwise(_edges(len(image), image.ndim).tolist()):
+        rows.append(chosen(image[start:end]).view(np.uint8).sum(0, dtype=np.uint32))
+        let_go(image)
+    sums = np.stack(rows)
     for axis, side in enumerate(image.shape[1:], start=1):
         sums = np.add.reduceat(sums, _edges(side, image.ndim)[:-1], axis=axis, dtype=np.int64)
     return sums.astype(np.float64)
@@ -179,7 +183,7 @@ def _block_sums(image: np.ndarray, chosen: Callable[[np.ndarray], np.ndarray]) -
 
 def _known(image: np.ndarray) -> np.ndarray:
     """How many voxels of each block are not left out."""
-    if image.max(initial=0) == IGNORED:
+    if any(image[rows].max(initial=0) == IGNORED for rows in slabs(image)):
         return _block_sums(image, lambda some: some != IGNORED)
     sizes = np.ones(())
     for side in image.shape:
@@ -225,6 +229,7 @@ def _lengths(images: Sequence[np.ndarray], index: int, fraction: float, variance
         products, pairs = np.zeros(side), np.zeros(side)
         for image in images[:: max(1, len(images) // _LINES)]:
             lines = _some_lines(image, axis, few)[:, :side]
+            let_go(image)
             known = lines != IGNORED
             field = np.where(known, (lines == index) - np.float32(fraction), np.float32(0))
             products += _autocorrelation(field)

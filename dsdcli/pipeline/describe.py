@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from dsdcli.data.dataset import SPLITS, Dataset, is_dataset
+from dsdcli.data.dataset import Dataset, is_dataset
 from dsdcli.data.formats import read_image
 from dsdcli.data.phases import count_labels
 from dsdcli.data.samples import Samples, is_samples, read_samples
+from dsdcli.data.stored import SPLITS
 from dsdcli.moves import settle
 from dsdcli.network.catalogue import CONFIG, MANIFEST, shipped_models
 from dsdcli.training.log import LOG, Log

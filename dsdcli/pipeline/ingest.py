@@ -1,14 +1,14 @@
 """From the user's segmented images to a dataset."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from dsdcli.data.classes import gather_classes
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
 from dsdcli.data.downsample import majority
 from dsdcli.data.fit import SIDES, fitting_sides, largest_side
 from dsdcli.data.ignored import doubt_corners, leave_out
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import choose_phases, doubt_polarity
 from dsdcli.data.sources import check_axes, digest_of, gather
 from dsdcli.data.split import independent_images
@@ -167,7 +167,7 @@ def _coarsen(image: LabelledImage, factor: int) -> LabelledImage:
     if min(indices.shape[axis] for axis in axes) < factor:
         size = sides(indices.shape)
         raise UsageError(f"`downsample={factor}` leaves nothing of an image of {size}; use a smaller factor")
-    return replace(image, array=majority(indices, factor, axes))
+    return image.with_array(majority(indices, factor, axes))
 
 
 def _too_small(dataset: Dataset) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
+from dsdcli.data.dataset import Dataset, is_dataset
 from dsdcli.data.formats import split_inner
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.split import split, split_to_fit
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import check_outputs

@@ -183,11 +183,12 @@ def with_voxels_of(samples: Samples, dataset: Dataset) -> tuple[Dataset, str]:
             "coarsen the samples instead"
         )
     train, heldout = (
-        tuple(replace(image, array=coarsen(image.array, ratio, image.own_axes)) for image in dataset.images(split))
+        tuple(image.with_array(coarsen(image.array, ratio, image.own_axes)) for image in dataset.images(split))
         for split in ("train", "heldout")
     )
     text = f"the real images were resampled by majority, from voxels of {sizes[0]} to those of the samples, {sizes[1]}"
-    return replace(dataset, voxel_size=dataset.voxel_size * ratio, train=train, heldout=heldout), text
+    coarse = replace(dataset, voxel_size=dataset.voxel_size * ratio, train=train, heldout=heldout, known_digest=None)
+    return coarse, text
 
 
 def _read_folder(path: Path, skip_bad: bool) -> tuple[list[Samples], list[str]]:

@@ -180,7 +180,8 @@ def _started(
     needed = step_bytes(architecture_of(settings.preset, len(settings.size)), settings, data, ranks.count)
     needed *= ranks.here if device.type == "cpu" else 1
     require(needed, free_memory(device), what, "a smaller `size` or `batch`")
-    for material in () if data.species else data.materials:
+    # Of large ones ingest has said it.
+    for material in () if data.species or not data.in_memory else data.materials:
         notes += doubt_fractions(independent_images(material), [phase.name for phase in data.phases])
     for line in notes:
         note(f"note: {line}")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dsdcli.data.dataset import Dataset, LabelledImage, is_dataset
+from dsdcli.data.dataset import Dataset, is_dataset
 from dsdcli.data.formats import split_inner
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import Phase, choose_phases, count_labels, to_indices
 from dsdcli.data.samples import is_samples, read_samples
 from dsdcli.data.sources import gather

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import Phase
 from dsdcli.data.samples import write_samples
 from dsdcli.pipeline.defaults import newest_dataset, newest_run, newest_samples

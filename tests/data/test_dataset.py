@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
 from dsdcli.data.downsample import majority
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import Phase, choose_phases, count_labels, to_indices, to_labels
 from dsdcli.data.split import split
 from dsdcli.errors import DataError, UsageError

@@ -9,8 +9,9 @@ import pytest
 import tifffile
 from scipy.stats import chisquare
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
 from dsdcli.data.downsample import coarsen, majority
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import IGNORED, Phase
 from dsdcli.data.places import good_places
 from dsdcli.errors import DataError

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import Phase
 from dsdcli.errors import UsageError
 from dsdcli.evaluation.evaluate import evaluate

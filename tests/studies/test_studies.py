@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.network.model import UndoNet
 from dsdcli.training.loss import losses
@@ -73,6 +74,11 @@ def test_benchmark(study, model):
 def test_benchmark_of_training(study, rock):
     said = study("benchmark_train.py", rock.path, "--size", "16x16", "--batch", 2, "--steps", 2)
     assert "outside the network (first three)" in said
+
+
+def test_large_dataset(study):
+    said = study("large_dataset.py", "--side", 48, "--steps", 1, "--crop", "8x8", "--batch", 2)
+    assert "48^3 voxels" in said
 
 
 def test_steering(study, tmp_path, rock, model):

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dsdcli.data.classes import UNTOLD, crops_of_classes
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.errors import UsageError
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.config import PRESETS, Architecture, ModelConfig

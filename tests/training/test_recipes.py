@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dsdcli.data.dataset import Dataset, LabelledImage
+from dsdcli.data.dataset import Dataset
+from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import IGNORED, Phase
 from dsdcli.data.split import split, split_to_fit
 from dsdcli.errors import DataError

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from dsdcli.data.formats import amira, medical, metaimage, pictures, raw
 from dsdcli.data.formats.archive import read_zip
 from dsdcli.data.formats.arrays import read_matlab, read_npy, read_npz
@@ -16,6 +18,7 @@ from dsdcli.data.formats.raster import Raster
 from dsdcli.data.formats.tiff import read_tiff
 from dsdcli.data.formats.vtk import read_vtk
 from dsdcli.data.formats.vtk_image import is_vtk
+from dsdcli.data.large import is_large, let_go, room
 from dsdcli.data.voxel import VoxelSize, from_name, unit_name
 from dsdcli.errors import DataError, DsdError, UsageError
 from dsdcli.files import parse_json
@@ -222,10 +225,18 @@ def read_folder(folder: Path, read: Callable[[str], Raster] = read_image) -> lis
         raise DataError(f"the folder {folder} mixes {' and '.join(kinds)} files; keep one kind in it")
     rasters: list[Raster] = []
     done: set[Path] = set()
+    stack: np.ndarray | None = None  # of slices that are too many for the memory
     for file in files:
         if file.resolve() not in done:
             rasters.append(read(str(file)))
             done.update(other.resolve() for other in rasters[-1].files)
+            array = rasters[-1].array
+            if stack is None and is_large(array.nbytes * len(files)):
+                stack = room((len(files), *array.shape), array.dtype)
+            if stack is not None and (array.shape, array.dtype) == (stack.shape[1:], stack.dtype):
+                stack[len(rasters) - 1] = array
+                rasters[-1] = replace(rasters[-1], array=stack[len(rasters) - 1])
+                let_go(stack)
     return rasters
 
 

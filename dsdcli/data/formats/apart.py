@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from dsdcli.data.formats.limits import check_claim
+from dsdcli.data.large import room
 from dsdcli.errors import DataError, DsdError, UsageError
 
 _SILENT = 300.0  # seconds without any answer after which a file is given up, however busy the machine or slow the disk
@@ -136,8 +137,8 @@ class _Child:
             header = json.loads(content)
             if header.get("shape") is not None:
                 dtype = np.dtype(header["dtype"])
-                check_claim(header["shape"], dtype.itemsize, str(path))
-                array = np.empty(header["shape"], dtype)
+                check_claim(header["shape"], dtype.itemsize, str(path), spills=True)
+                array = room(header["shape"], dtype)
                 flat = array.reshape(-1).view(np.uint8).data
 
     def _rest(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from dsdcli.data.formats.labels import without_idle_axes
 from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.formats.raster import AXES_OF, Raster, plain_raster
+from dsdcli.data.large import is_large
 from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError
 
@@ -24,10 +25,12 @@ def read_npy(path: Path, inner: str | None) -> Raster:
         raise UsageError(f"{path} holds one array only; leave out ':{inner}'")
     with path.open("rb") as file:
         shape, dtype = _header(file, str(path))
-        if dtype.itemsize * int(np.prod(shape, dtype=object)) > path.stat().st_size - file.tell():
+        size = dtype.itemsize * int(np.prod(shape, dtype=object))
+        if size > path.stat().st_size - file.tell():
             raise DataError(f"cannot read {path}: damaged, it ends before the {sides(shape)} voxels that it claims")
-    check_claim(shape, dtype.itemsize, str(path))
-    return plain_raster(np.load(path, allow_pickle=False), str(path))
+    check_claim(shape, dtype.itemsize, str(path), spills=True)
+    array = np.load(path, "r" if is_large(size) else None, allow_pickle=False)
+    return plain_raster(array.view(np.ndarray), str(path))
 
 
 def read_npz(path: Path, inner: str | None) -> Raster:

@@ -119,12 +119,12 @@ def _check(stored: h5py.Dataset, path: Path) -> list[str]:
         if stored.is_virtual and whole != path.resolve():
             _check_source(stored, other, whole, name)
     if elsewhere or stored.is_virtual:
-        check_claim(stored.shape, stored.dtype.itemsize, name)
+        check_claim(stored.shape, stored.dtype.itemsize, name, spills=True)
         return []
     size = stored.id.get_storage_size()
     if stored.size and not size:
         raise DataError(f"{name} claims {sides(stored.shape)} voxels, but none were ever written")
-    check_claim(stored.shape, stored.dtype.itemsize, name, size)
+    check_claim(stored.shape, stored.dtype.itemsize, name, size, spills=True)
     if stored.chunks:
         check_claim(stored.chunks, stored.dtype.itemsize, f"a chunk of {name}")
         chunks = int(np.prod([-(-side // chunk) for side, chunk in zip(stored.shape, stored.chunks, strict=True)]))

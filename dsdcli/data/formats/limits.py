@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from dsdcli.data.large import is_large
 from dsdcli.data.voxel import sides
 from dsdcli.device import free_ram
 from dsdcli.errors import DataError
@@ -11,7 +12,9 @@ _PACKED = 5000  # bytes of an image from one stored byte; deflate stops at 1032,
 _SMALL = 2**26  # bytes that are had without asking
 
 
-def check_claim(shape: Sequence[int], itemsize: int, name: str, stored: int | None = None) -> None:
+def check_claim(
+    shape: Sequence[int], itemsize: int, name: str, stored: int | None = None, spills: bool = False
+) -> None:
     """See that an array of ``shape`` can be what it says.
 
     Args:
@@ -19,6 +22,7 @@ def check_claim(shape: Sequence[int], itemsize: int, name: str, stored: int | No
         itemsize: bytes of a voxel.
         name: of the file, for the message.
         stored: bytes that the file has for it, packed or not; None where nothing follows from them.
+        spills: whether it need not be in memory where it is large.
 
     Raises:
         DataError: more than the stored bytes can hold, or than the memory that is free.
@@ -31,7 +35,7 @@ def check_claim(shape: Sequence[int], itemsize: int, name: str, stored: int | No
             f"{name} claims {sides(shape)} voxels ({in_words(wanted)}) but stores {in_words(stored)}: damaged or "
             "cut short"
         )
-    if wanted > _SMALL and wanted > free_ram():
+    if wanted > _SMALL and not (spills and is_large(wanted)) and wanted > free_ram():
         raise DataError(
             f"{name} holds {sides(shape)} voxels, which need {in_words(wanted)} of memory; "
             f"{in_words(free_ram())} are free: crop or coarsen it first"

@@ -9,6 +9,7 @@ import numpy as np
 from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.formats.medical import extra
 from dsdcli.data.formats.raster import Raster, cubic, plain_raster
+from dsdcli.data.large import is_large, let_go, room
 from dsdcli.data.voxel import convert, sides, unit_name
 from dsdcli.errors import DataError, UsageError
 
@@ -99,9 +100,15 @@ def _load(array: Any, path: Path) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} holds values of type {array.dtype}; dsd needs integer labels")
     stored = sum(file.stat().st_size for file in (path / array.path).rglob("*") if file.is_file())
-    check_claim(array.shape, array.dtype.itemsize, name, stored)
+    check_claim(array.shape, array.dtype.itemsize, name, stored, spills=True)
     check_claim(array.chunks, array.dtype.itemsize, f"a chunk of {name}")
-    return np.asarray(array[...])
+    if not is_large(array.nbytes):
+        return np.asarray(array[...])
+    whole, thick = room(array.shape, array.dtype), array.chunks[0]
+    for start in range(0, len(whole), thick):
+        whole[start : start + thick] = array[start : start + thick]
+        let_go(whole)
+    return whole
 
 
 def _finest(

@@ -10,6 +10,7 @@ import numpy as np
 
 from dsdcli.data.formats.limits import check_claim, in_words
 from dsdcli.data.formats.raster import Raster, plain_raster
+from dsdcli.data.large import in_file, is_large
 from dsdcli.data.voxel import sides
 from dsdcli.errors import DataError, UsageError
 
@@ -94,8 +95,12 @@ def read_raw(
             f"{voxels * itemsize}{'' if named else f' or {2 * voxels}'}; give the right `shape=(Z, Y, X)`, `dtype` and "
             "`offset`"
         )
-    check_claim(shape, itemsize, str(path))
-    array = np.fromfile(path, np.dtype(_TYPES[named]).newbyteorder(ENDIANS[endian]), offset=offset).reshape(shape)
+    stored = np.dtype(_TYPES[named]).newbyteorder(ENDIANS[endian])
+    if is_large(left) and stored.isnative and offset % itemsize == 0:
+        array = in_file(path, shape, stored, offset)
+    else:
+        check_claim(shape, itemsize, str(path))
+        array = np.fromfile(path, stored, offset=offset).reshape(shape)
     return plain_raster(array, str(path), remarks=remarks)
 
 

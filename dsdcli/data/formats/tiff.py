@@ -18,6 +18,7 @@ from dsdcli.data.formats.deadline import Slabs, more_time
 from dsdcli.data.formats.labels import as_labels, grey_of_colours
 from dsdcli.data.formats.limits import check_claim
 from dsdcli.data.formats.raster import Raster, cubic
+from dsdcli.data.large import in_file, is_large, room
 from dsdcli.data.voxel import convert, sides, unit_name
 from dsdcli.errors import DataError
 from dsdcli.files import parse_json
@@ -48,7 +49,7 @@ def read_tiff(path: Path) -> Raster:
             apart = series[0].dataoffset is None and any(
                 page is not None and page.compression == _LZW for page in series[0].pages
             )
-            array = read_apart("tiff", path)[0] if apart else series[0].asarray()
+            array = read_apart("tiff", path)[0] if apart else _voxels(series[0], path)
             about = left_in_tiff(tif)
             size, unit, source = _sizes(tif)
             voxel, depth, remarks = cubic((size.get(axis, 0.0) for axis in "XYZ"), unit, source, name)
@@ -69,6 +70,16 @@ def read_tiff(path: Path) -> Raster:
     array, axes, more = _image_axes(array, letters, name)
     array, yet_more = as_labels(array, name)
     return Raster(array, axes, voxel, depth, about, remarks + more + yet_more, (path, *others) if others else ())
+
+
+def _voxels(series: tifffile.TiffPageSeries, path: Path) -> np.ndarray:
+    """Where they are many and lie in one piece, as they are in the file; or else what is decoded of them."""
+    if not is_large(series.nbytes):
+        return series.asarray()
+    stored = series.dtype.newbyteorder(series.parent.byteorder)
+    if series.dataoffset is not None and stored.isnative and series.dataoffset % stored.itemsize == 0:
+        return in_file(path, series.shape, stored, series.dataoffset)
+    return series.asarray(out=room(series.shape, series.dtype))
 
 
 def slabs(path: Path, inner: str | None) -> Slabs:
@@ -102,7 +113,7 @@ def _check(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str) -
     pages = [page for page in series.pages if page is not None] if series.dataoffset is None else []
     bounded = all(page.compression in _BOUNDED for page in pages)
     stored = sum(path.stat().st_size for path in (Path(name), *others)) if bounded else None
-    check_claim(series.shape, series.dtype.itemsize, name, stored)
+    check_claim(series.shape, series.dtype.itemsize, name, stored, spills=True)
     if series.dataoffset is not None and series.dataoffset + series.nbytes > tif.filehandle.size:
         raise DataError(f"cannot read {name}: damaged or truncated TIFF, it ends before its last voxel")
     if series.dataoffset is None:
