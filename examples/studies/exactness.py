@@ -1,4 +1,4 @@
-"""A thousand samples of every kind, filled holes, and maps with known voxels: are all voxel counts those requested?
+"""A thousand samples of every kind, filled holes, maps with known voxels, volumes: are all counts those requested?
 
     python examples/studies/exactness.py
 
@@ -12,6 +12,9 @@ at borders and around the ring. Every part of a hole must have its counts, and e
 So is every map of volume fractions: in 2D and 3D, of any resolution, in cells of one voxel up to the whole, with
 fractions of 0 and 1, and with voxels that are known, as far as the map allows. Every cell must hold the whole numbers
 that the map implies, and every known voxel must be as it was.
+
+And so is every volume, a fifth as many: by 3D networks and by planes of 2D ones in turn, with random weights and
+shipped, of sides from 1 to 12.
 """
 
 import itertools
@@ -20,7 +23,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from shared import options
+from shared import counts_of, options
 
 from dsdcli.data.phases import Phase
 from dsdcli.network.catalogue import shipped_models
@@ -32,6 +35,7 @@ from dsdcli.process.cells import Cells
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice, as_boundary
 from dsdcli.sampling.generate import generate, stack_of
+from dsdcli.sampling.sweeps import PlaneSweeps, sweep
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 SHAPES = {2: [(16, 16), (7, 13), (1, 9)], 3: [(6, 6, 6), (3, 5, 7)]}
@@ -200,14 +204,41 @@ def check_cells(total: int, settings: Trapezoidal, rng: np.random.Generator) -> 
     return not inexact and not changed
 
 
+def check_volumes(total: int, settings: Trapezoidal, rng: np.random.Generator) -> bool:
+    """Draw ``total // 5`` volumes by 3D networks and by sweeps over planes; whether all counts are exact."""
+    models = [(f"random weights, {k} phases", random_network(k, d, k)) for k in (2, 3, 4) for d in (2, 3)]
+    models += [(name, load_model(path)) for name, path in shipped_models().items()]
+    few = PlaneSweeps(sweeps=6, dose_start=20.0, leaps=1)
+    tally: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3, np.int64))
+    for case in range(total // 5):
+        name, model = models[case % len(models)]
+        lattice = Lattice(tuple(rng.integers(1, 13, 3).tolist()), BOUNDARIES[case // len(models) % 2])
+        phases = len(model.config.phases)
+        row = rng.choice(requests(phases, lattice.sites, 8 * phases, rng))[None]
+        if model.config.ndim == 2:
+            (volume,) = stack_of(sweep((model,) * 3, row, lattice, few, case))
+        else:
+            (volume,) = stack_of(generate(model, row, lattice, settings, case, 1))
+        right = volume.shape == lattice.shape and np.array_equal(counts_of(volume[None], phases), row)
+        tally[f"{model.config.ndim}D {name}"] += [1, not right, volume.size]
+    for name, (n, wrong, voxels) in tally.items():
+        print(f"{n:4d} volumes, {voxels} voxels  {wrong} wrong  ({name})")
+    n, wrong, voxels = sum(tally.values())
+    print(f"{n} volumes, {voxels} voxels: {n - wrong} have requested == achieved counts, {wrong} have not")
+    return not wrong
+
+
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("-n", type=int, default=1000, help="samples, images with holes, and maps (default 1000 each)")
+    parser.add_argument("-n", type=int, default=1000, help="samples, images with holes and maps (default 1000 each)")
     parser.add_argument("--steps", type=int, default=4, help="leaps of the reverse walk (default 4)")
+    parser.add_argument("--only", nargs="+", choices=["samples", "holes", "maps", "volumes"], help="of the checks")
     chosen = parser.parse_args()
     rng = np.random.default_rng(0)
     settings = Trapezoidal(steps=chosen.steps)
-    exact = [check(chosen.n, settings, rng) for check in (check_samples, check_holes, check_cells)]
+    checks = {"samples": check_samples, "holes": check_holes, "maps": check_cells, "volumes": check_volumes}
+    wanted = chosen.only or checks
+    exact = [check(chosen.n, settings, rng) for name, check in checks.items() if name in wanted]
     raise SystemExit(0 if all(exact) else 1)
 
 

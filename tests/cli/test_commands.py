@@ -213,10 +213,11 @@ def test_bad_requests_end_in_one_line_and_no_output(dsd, run, tmp_path, words, c
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_more_than_the_disk_holds_is_refused_before_the_work(dsd, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=500))
+@pytest.mark.parametrize(("name", "free"), [("a.npy", 500), ("a.mhd", 500), ("a.h5", 20)])
+def test_more_than_the_disk_holds_is_refused_before_the_work(dsd, run, tmp_path, monkeypatch, name, free):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
     before = sorted(tmp_path.rglob("*"))
-    code, out, err = dsd("generate", "-n", 2, "--steps", 1, "-o", "a.npy")
+    code, out, err = dsd("generate", "-n", 2, "--steps", 1, "-o", name)
     assert (code, out) == (2, "")
     assert "disk" in err.splitlines()[-1]
     assert sorted(tmp_path.rglob("*")) == before

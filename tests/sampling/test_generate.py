@@ -8,6 +8,7 @@ import torch
 
 from dsdcli.data.phases import Phase
 from dsdcli.errors import UsageError
+from dsdcli.network.local import SLAB_SITES
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
@@ -126,3 +127,30 @@ def test_fractions_become_whole_voxels():
 def test_impossible_requests_are_refused(fractions, counts, words):
     with pytest.raises(UsageError, match=words):
         resolve_counts(PHASES, 100, fractions, counts, (0.45, 0.4, 0.15))
+
+
+@pytest.mark.parametrize("boundary", ["noflux", "periodic"])
+def test_slabs_of_the_network_change_no_volume(monkeypatch, boundary):
+    """Computed slab by slab, rates are those of the whole to 1e-5, and the volume is the same."""
+    model, lattice = random_model(2, 3, boundary), Lattice((16, 9, 8), boundary)
+    totals = np.array([[400, 752]])
+    counts, dose = torch.randint(0, 3, (1, 2, *lattice.shape)), torch.tensor([3.0], dtype=torch.float64)
+    made = []
+    for slab in (2**30, 1):
+        monkeypatch.setitem(SLAB_SITES, "cpu", slab)
+        made.append((model.undo(counts, dose, lattice), run(model, totals, lattice)))
+    (whole, volume), (parts, other) = made
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(volume, other)
+
+
+@pytest.mark.parametrize("slab", [2**30, 1])
+def test_a_periodic_volume_has_no_seam(monkeypatch, slab):
+    """Rates of a volume that is shifted around the ring are those of the volume, shifted: no border is anywhere."""
+    monkeypatch.setitem(SLAB_SITES, "cpu", slab)
+    model, lattice = random_model(2, 3, "periodic"), Lattice((16, 16, 16), "periodic")
+    counts, dose = torch.randint(0, 3, (1, 2, *lattice.shape)), torch.tensor([3.0], dtype=torch.float64)
+    shift, axes = (8, 4, 12), (-3, -2, -1)
+    assert all(by % model.config.architecture.multiple == 0 for by in shift)
+    shifted = model.undo(counts.roll(shift, axes), dose, lattice)
+    torch.testing.assert_close(shifted, model.undo(counts, dose, lattice).roll(shift, axes), rtol=1e-5, atol=1e-5)
