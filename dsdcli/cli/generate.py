@@ -47,7 +47,8 @@ def generate(
     phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Label of a phase in what is known, where it is not that of the model; repeatable.", show_default=False)] = None,
     frequencies: Annotated[Path | None, typer.Option(metavar="FILE", help="Write how often each phase takes each voxel, and the entropy of that, as a TIFF.", show_default=False)] = None,
     class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Material of the samples, of a model that was trained on several. Default: any of them.", show_default=False)] = None,
-    guidance: Annotated[float | None, typer.Option(metavar="W", help="With --class: 1 as trained, more to exaggerate what sets the class apart. Default: 1.", show_default=False)] = None,
+    target: Annotated[list[str] | None, typer.Option(metavar="NAME=V", help="Number that the samples are to have, of those that dsd evaluate shows and in its unit, such as interface=0.05; of a model that was trained with --condition NAME; repeatable.", show_default=False)] = None,
+    guidance: Annotated[float | None, typer.Option(metavar="W", help="With --class or --target: 1 as trained, more to exaggerate what sets the class or target apart. Default: 1.", show_default=False)] = None,
     steer: Annotated[list[str] | None, typer.Option(metavar="NAME=V[:TOL]", help="Number that every sample is to have, of those that dsd evaluate shows and in its unit, such as interface=0.05:0.002, chords.grain=40 or diffusivity.pore.x=0.1; repeatable. Tolerance by default: 2 %.", show_default=False)] = None,
     walkers: Annotated[int | None, typer.Option(metavar="N", min=1, help="With --steer: walkers of each sample, of which the best placed go on. Default: 8.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes. Default: 31.", show_default=False)] = None,
@@ -78,8 +79,8 @@ def generate(
     slices, cores = [parse_slice(text) for text in known_slice or []], [parse_core(text) for text in known_core or []]
 
     from dsdcli.pipeline.load import load
+    from dsdcli.pipeline.numbers import achieved_lines
     from dsdcli.pipeline.output import check_maps, output, save_maps
-    from dsdcli.pipeline.steer import steered_lines
     from dsdcli.pipeline.unfinished import begun_seed
 
     reads: list[Path | str] = [path for path in (like, known) if path]
@@ -119,6 +120,7 @@ def generate(
         phases=[parse_phase(text) for text in phase or []],
         class_name=class_name,
         guidance=guidance,
+        target=parse_pairs("--target", target or [], float),
         steer=parse_steer(steer or []),
         walkers=walkers,
         sampler=sampler,
@@ -142,7 +144,7 @@ def generate(
         f"{len(samples)} samples of {sides(audit['size'])}, exact counts, seed {audit['seed']}, "
         f"{audit['evaluations_per_sample']} evaluations each, {audit['seconds']:.1f} s"
     )
-    if "steering" in audit:
-        for line in steered_lines(written.audit):
+    if "steering" in audit or "targets" in audit:
+        for line in achieved_lines(written.audit):
             say(line)
     emit_written(written, as_json)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsdcli.errors import UsageError
-from dsdcli.evaluation.metrics import METRICS, axis_names, flowing, measure
+from dsdcli.evaluation.metrics import METRICS, Vectors, axis_names, flowing, measure
 
 # Memorisation and diversity are of ensembles, and volume fractions are ordered exactly.
 MEASURED = tuple(name for name in METRICS if name not in ("volume-fraction", "memorisation", "diversity"))
@@ -58,8 +58,11 @@ class Quantity:
 
     def measure(self, image: np.ndarray, device: str = "cpu") -> float:
         """In voxels, of phase indices (*L); NaN where the image has no such thing."""
-        vectors = measure(image, self.phases, [self.metric], device)
-        kind = METRICS[self.metric].kind(image.ndim)
+        return self.summary(measure(image, self.phases, [self.metric], device), image.ndim)
+
+    def summary(self, vectors: Vectors, axes: int) -> float:
+        """In voxels, of the vectors that were measured on an image with so many axes; NaN as `measure`."""
+        kind = METRICS[self.metric].kind(axes)
         with np.errstate(invalid="ignore", divide="ignore"):
             values = [kind.summary(np.asarray(vectors[self.metric, subject], float)) for subject in self.subjects]
         return float(np.mean(values))

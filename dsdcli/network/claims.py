@@ -14,6 +14,7 @@ from dsdcli.process.lattice import Boundary
 LARGEST = {"channels": 2**14, "blocks": 64, "patch": 16, "fine": 2**14, "kernel": 31, "expansion": 64}
 LEVELS = 8
 CLASSES = 2**10
+PROPERTIES = 2**6
 SIDE = 2**20  # voxels, of a crop
 ROUNDING = 1e-6  # that sums and symmetries are kept to
 
@@ -110,6 +111,8 @@ def check_model(value: Any, fields: Mapping[str, tuple[str, ...]]) -> None:
     _check_covariance(model, len(carried))
     if "classes" in model.values:
         _check_classes(model, number, len(carried), fields["classes"], cap)
+    if "properties" in model.values:
+        _check_properties(model, fields["properties"])
     _check_architecture(Claims(model.get("architecture"), "architecture"), fields["architecture"])
     if model.get("voxel_size") is not None:
         model.positive("voxel_size")
@@ -161,6 +164,17 @@ def _check_classes(model: Claims, phases: int, carried: int, fields: tuple[str, 
         _check_covariance(each, carried)
     names = [each.text("name") for each in found]
     model.demand(len(set(names)) == len(names), "must have distinct names", "classes")
+
+
+def _check_properties(model: Claims, fields: tuple[str, ...]) -> None:
+    found = [Claims(each, f"properties[{i}]") for i, each in enumerate(model.list("properties", 1, PROPERTIES))]
+    for each in found:
+        each.only(*fields)
+        each.number("mean")
+        each.positive("deviation")
+        each.demand(each.number("low") <= each.number("high"), "must not be below low", "high")
+    names = [each.text("name") for each in found]
+    model.demand(len(set(names)) == len(names), "must have distinct names", "properties")
 
 
 def _check_covariance(model: Claims, number: int) -> None:

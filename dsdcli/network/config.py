@@ -12,7 +12,8 @@ from dsdcli.process.lattice import Boundary
 FORMAT_VERSION = 3
 WITH_CLASSES = 4  # a model of several materials, which earlier releases cannot read
 OF_COUNTS = 5  # a model of intensities, with classes or without
-READABLE = (2, 3, 4, 5)  # 2: one phase was not carried, and the network took moments over the image
+WITH_PROPERTIES = 6  # a model that can be told numbers of the images, with classes or without
+READABLE = (2, 3, 4, 5, 6)  # 2: one phase was not carried, and the network took moments over the image
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,26 @@ class Material:
 
 
 @dataclass(frozen=True)
+class Property:
+    """A number of images that a model can be told.
+
+    Attributes:
+        name: as `dsdcli.evaluation.quantity.Quantity` has it.
+        mean, deviation, low, high: over the training crops that it was told of, in voxels.
+    """
+
+    name: str
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+    def standardised(self, value: float) -> float:
+        """As the network takes it."""
+        return (value - self.mean) / self.deviation
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Everything a sampler must know of a model besides its weights.
 
@@ -119,6 +140,7 @@ class ModelConfig:
         classes: of the training images, in the order of the network's inputs; none for one material.
         species: of a model of intensities, which has no phases: ``carried`` are all of them, ``fractions`` their mean
             counts in a voxel, and the ``integral_range`` is that of `dsdcli.process.prior.relative_range`.
+        properties: that it can be told, in the order of the network's inputs.
     """
 
     phases: tuple[Phase, ...]
@@ -136,6 +158,7 @@ class ModelConfig:
     dataset_digest: str | None = None
     classes: tuple[Material, ...] = ()
     species: tuple[Species, ...] = ()
+    properties: tuple[Property, ...] = ()
 
     @property
     def ndim(self) -> int:
@@ -143,14 +166,14 @@ class ModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` turns back into an equal config."""
-        about = asdict(self)
+        versions = ((self.species, OF_COUNTS), (self.properties, WITH_PROPERTIES), (self.classes, WITH_CLASSES))
+        version = next((number for has, number in versions if has), FORMAT_VERSION)
+        # What a model lacks is not said, so that the config of one without stays what it was, byte for byte.
+        lacking = {name for name in ("classes", "species", "properties") if not getattr(self, name)}
         if self.species:
-            return {"format": "dsd-model", "format_version": OF_COUNTS, **about}
-        del about["species"]  # so that models of segmented images stay what they were, byte for byte
-        if self.classes:
-            return {"format": "dsd-model", "format_version": WITH_CLASSES, **about}
-        del about["classes"]
-        return {"format": "dsd-model", "format_version": FORMAT_VERSION, **about}
+            lacking.discard("classes")
+        about = {name: value for name, value in asdict(self).items() if name not in lacking}
+        return {"format": "dsd-model", "format_version": version, **about}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "ModelConfig":
@@ -173,6 +196,7 @@ class ModelConfig:
             "architecture": Architecture,
             "classes": Material,
             "species": Species,
+            "properties": Property,
         }
         check_model(value, {name: tuple(f.name for f in fields(kind)) for name, kind in names.items()})
         known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
@@ -185,6 +209,7 @@ class ModelConfig:
             for c in known.get("classes", ())
         )
         known["species"] = tuple(Species(**each) for each in known.get("species", ()))
+        known["properties"] = tuple(Property(**each) for each in known.get("properties", ()))
         for name in ("carried", "fractions", "size"):
             known[name] = tuple(known[name])
         return cls(**known)

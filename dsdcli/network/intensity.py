@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from dsdcli.network.conditions import class_features, dose_features, names
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
 from dsdcli.network.model import (
-    DOSE_FEATURES,
     NOTHING,
     Given,
     Prediction,
@@ -43,8 +43,8 @@ class IntensityNet(UndoNet):
         self.register_buffer("caps", caps.view(-1, *(1,) * config.ndim), persistent=False)
         self.calibration = None
         outputs = self.phases * (2 * config.ndim + 1)
-        condition = DOSE_FEATURES + 2 * self.phases + len(config.classes)
-        self.net = LocalNet(config.ndim, 2 * self.phases + 1, outputs, condition, config.architecture)
+        self.conditions = names(2 * self.phases, [each.name for each in config.classes], ())
+        self.net = LocalNet(config.ndim, 2 * self.phases + 1, outputs, len(self.conditions), config.architecture)
 
     def forward(
         self,
@@ -61,9 +61,9 @@ class IntensityNet(UndoNet):
         noise = torch.sqrt(counts + 0.375) - torch.sqrt(mean + 0.375)[sites]
         field = torch.cat([torch.asinh(2 * noise), (counts - mean[sites]) / self.caps, 2 * inside - 1], dim=1)
         caps = self.caps.flatten()
-        condition = [self._dose_features(dose), mean / caps, torch.log(mean + SMALLEST) / 4]
+        condition = [dose_features(dose), mean / caps, torch.log(mean + SMALLEST) / 4]
         if self.config.classes:
-            condition.append(self._class_features(given.kinds, mean))
+            condition.append(class_features(given.kinds, len(self.config.classes), mean))
         padded, crop, ring = pad(field, self.config.architecture.multiple, domains[0][1].boundary == "periodic")
         out = self.net(padded, torch.cat(condition, dim=1), ring)[(..., *crop)].float()
         rates, logits = out.split([out.shape[1] - self.phases, self.phases], dim=1)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dsdcli.network.calibration import LEAST_DOSE, corrected
+from dsdcli.network.conditions import class_features, dose_features, names, property_features
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
 from dsdcli.network.unet import UNet
@@ -17,9 +18,6 @@ from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
 
-DOSE_FEATURES = 8
-DOSE_FREQUENCY = 0.32330272  # the slowest features turn by half over nearly ten e-foldings of the dose,
-DOSE_ORIGIN = 0.05  # counted from here
 CERTAIN = 40.0  # logit of a phase that is known
 
 
@@ -44,18 +42,20 @@ class Given:
         cells: boxes whose own counts are given; None for none.
         totals: voxels of each phase in each cell (B, R, K).
         kinds: number of the class of each image, int64 (B,), -1 where the network is not told; None for no image.
+        properties: standardised numbers of each image, (B, P), NaN where the network is not told; None for no image.
     """
 
     known: torch.Tensor | None = None
     cells: Cells | None = None
     totals: torch.Tensor | None = None
     kinds: torch.Tensor | None = None
+    properties: torch.Tensor | None = None
 
     def take(self, which: Sequence[int]) -> "Given":
         """Of these images of the batch."""
-        parts = (self.known, self.totals, self.kinds)
-        known, totals, kinds = (None if part is None else part[list(which)] for part in parts)
-        return Given(known, self.cells, totals, kinds)
+        parts = (self.known, self.totals, self.kinds, self.properties)
+        known, totals, kinds, properties = (None if part is None else part[list(which)] for part in parts)
+        return Given(known, self.cells, totals, kinds, properties)
 
     def impose(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits (B, K, *L) of the clean image that agree with what is given."""
@@ -76,7 +76,8 @@ class UndoNet(nn.Module):
     The network sees the counts of the carried phases, a mask channel: 1 on the sites where particles may walk, -1
     where they are frozen, and, where voxels of the clean image are known, what they are; the zero padding of its
     convolutions then shows it where the image ends, at no cost. The condition is log s, the mean count of each phase
-    where it may walk, and, in a model of several materials, which one it is (all zeros where it is not told).
+    where it may walk, in a model of several materials which one it is, and the numbers that it can be told besides (all
+    zeros where it is not told).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -85,7 +86,9 @@ class UndoNet(nn.Module):
         self.phases = len(config.carried)
         inputs = self.phases + 1
         outputs = self.phases * 2 * config.ndim + len(config.phases)
-        condition = DOSE_FEATURES + self.phases + len(config.classes)
+        classes, properties = ([each.name for each in told] for told in (config.classes, config.properties))
+        self.conditions = names(self.phases, classes, properties)
+        condition = len(self.conditions)
         self.calibration: torch.Tensor | None
         self.register_buffer("calibration", None)
         self.net: LocalNet | UNet
@@ -112,7 +115,7 @@ class UndoNet(nn.Module):
         mean = (counts * inside).flatten(2).sum(2) / inside.flatten(2).sum(2)  # (B, C)
         fields = [counts - mean[(..., *(None,) * self.config.ndim)], 2 * inside - 1]
         field = torch.cat(fields if given.known is None else [*fields, given.known.float()], dim=1)
-        condition = self.condition(dose, mean, given.kinds)
+        condition = self.condition(dose, mean, given)
         periodic = domains[0][1].boundary == "periodic"
         padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
         out = self.net(padded, condition, ring)[(..., *crop)].float()
@@ -120,7 +123,8 @@ class UndoNet(nn.Module):
         rates = rates.unflatten(1, (self.phases, 2 * self.config.ndim))
         with torch.autocast(counts.device.type, enabled=False):
             sizes = [number for number, _ in domains]
-            if self.calibration is not None and given.known is None:  # known voxels tell of long waves too
+            told = given.known is not None or given.properties is not None  # of long waves too
+            if self.calibration is not None and not told:
                 parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
                 logits = torch.cat([self._calibrated(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
             logits = given.impose(logits)
@@ -144,12 +148,14 @@ class UndoNet(nn.Module):
             return logits
         return corrected(self.calibration, self.config.dose_max, logits.softmax(1), counts, dose, lattice).log()
 
-    def condition(self, dose: torch.Tensor, mean: torch.Tensor, kinds: torch.Tensor | None) -> torch.Tensor:
-        """What the network is told besides the fields (B, ...): doses (B,), mean counts (B, C) and classes (B,)."""
-        condition = torch.cat([self._dose_features(dose), mean], dim=1)
+    def condition(self, dose: torch.Tensor, mean: torch.Tensor, given: Given) -> torch.Tensor:
+        """What the network is told besides the fields, (B, K): doses (B,), mean counts (B, C), class and properties."""
+        features = [dose_features(dose), mean]
         if self.config.classes:
-            condition = torch.cat([condition, self._class_features(kinds, condition)], dim=1)
-        return condition
+            features.append(class_features(given.kinds, len(self.config.classes), mean))
+        if self.config.properties:
+            features.append(property_features(given.properties, len(self.config.properties), mean))
+        return torch.cat(features, dim=1)
 
     def damping(self, dose: torch.Tensor) -> torch.Tensor:
         """Keeps an error of f from becoming a large drift at large doses."""
@@ -166,19 +172,6 @@ class UndoNet(nn.Module):
 
     def _on(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given) -> Prediction:
         return self(counts, dose, [(len(counts), lattice)], given)
-
-    def _dose_features(self, dose: torch.Tensor) -> torch.Tensor:
-        """Smooth features (B, 8) of log s."""
-        k = torch.arange(1, DOSE_FEATURES // 2 + 1, device=dose.device)
-        angle = DOSE_FREQUENCY * torch.log(dose.double() / DOSE_ORIGIN)[:, None] * k
-        return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1).float()
-
-    def _class_features(self, kinds: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
-        """1 for the class of each image, (B, classes)."""
-        number = len(self.config.classes)
-        if kinds is None:
-            return like.new_zeros(len(like), number)
-        return F.one_hot(kinds + 1, number + 1)[:, 1:].to(like)
 
 
 def tempered(log_ratio: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:

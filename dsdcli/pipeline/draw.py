@@ -106,6 +106,7 @@ def _states(job: Job, order: Order, indices: range, keeper: WalkFile | None) -> 
         kind=job.kind,
         guidance=job.guidance,
         keeper=keeper,
+        told=job.targets.told if job.targets else None,
     )
 
 
@@ -131,4 +132,6 @@ def _record(job: Job, order: Order, row: int, index: int, decoded: Decoded) -> d
         record["class"] = job.material
     if job.steer is not None:
         record["steered"] = job.steer.achieved(decoded.image)
+    if job.targets is not None:
+        record["targeted"] = job.targets.achieved(decoded.image)
     return record

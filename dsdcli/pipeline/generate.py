@@ -18,6 +18,7 @@ from dsdcli.pipeline.parts import part_indices
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.steer import Wanted, make_steer
 from dsdcli.pipeline.stream import Stream
+from dsdcli.pipeline.target import make_targets
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.steering import steerable
 
@@ -46,6 +47,7 @@ def stream(
     phases: Mapping[str, int] | Sequence[tuple[str, int]] = (),
     steer: Mapping[str, Wanted] | None = None,
     walkers: int | None = None,
+    target: Mapping[str, float] | None = None,
     class_name: str | None = None,
     guidance: float | None = None,
     sampler: str | Sampler = "trapezoidal",
@@ -89,8 +91,10 @@ def stream(
             `dsdcli.evaluation.quantity.Quantity.of` has it): ``{"interface": 0.05}``, or with a tolerance, which is
             2 % otherwise, ``{"diffusivity.pore.z": (0.1, 0.005)}``.
         walkers: of each sample, of which the best placed go on; 8 where there is something to steer to.
+        target: numbers that the samples are to have, as of ``steer``, of a model that was trained with them
+            (`condition` of `dsdcli.train`): ``{"interface": 0.05}``.
         class_name: material of the samples, of a model of several; by default any of them.
-        guidance: how much that counts: 1 as trained, more to exaggerate what sets the class apart.
+        guidance: how much class and target count: 1 as trained, more to exaggerate what sets them apart.
         sampler: name of a registered sampler, or a sampler.
         steps, eta: settings of the sampler, where it is given by name.
         batch: samples computed at a time, which changes memory and speed, not the samples.
@@ -125,7 +129,8 @@ def stream(
     cluster = None if scheduler is None else Cluster.at(scheduler, device)
     workers = (cluster.device, cluster.free) if cluster else None
     job = Job.of(model, size, boundary, chosen, seed, batch, planes, workers, steer_to)
-    job = job.of_class(class_name, guidance)
+    targets = make_targets(target, config, model.path.name, ndim, str(model.device), note)
+    job = job.towards(class_name, targets, guidance)
     told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)
     for each in job.planes or (model,):
         if told and each.config.architecture.kind != "local":

@@ -16,6 +16,7 @@ from dsdcli.errors import UsageError
 from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.model import LoadedModel
 from dsdcli.pipeline.steer import Steer
+from dsdcli.pipeline.target import Targets
 from dsdcli.process.lattice import Lattice, as_boundary
 from dsdcli.record import check_seed
 from dsdcli.sampling.blocks import fitting_batch, peak_bytes
@@ -34,9 +35,10 @@ class Job:
 
     Attributes:
         planes: of a volume that 2D models make, the one for the planes across each axis.
-        steer: what the samples are to have besides; None for nothing.
+        steer: what the samples are steered to; None for nothing.
+        targets: numbers that the network is told of the samples; None for none.
         material: the class of the samples, None for any.
-        guidance: how much that class counts; see `dsdcli.sampling.guidance`.
+        guidance: how much class and targets count; see `dsdcli.sampling.guidance`.
     """
 
     loaded: LoadedModel
@@ -48,6 +50,7 @@ class Job:
     steer: Steer | None = None
     material: str | None = None
     guidance: float = 1.0
+    targets: Targets | None = None
 
     @classmethod
     def of(
@@ -146,26 +149,34 @@ class Job:
         config = self.loaded.config
         return config.fractions if self.kind is None else config.classes[self.kind].fractions
 
-    def of_class(self, name: str | None, guidance: float | None) -> "Job":
-        """The same for samples of a class of the model.
+    def towards(self, name: str | None, targets: Targets | None, guidance: float | None) -> "Job":
+        """The same for samples of a class of the model, or with numbers that it is told.
 
         Raises:
             UsageError: no such class, a model without any, or guidance that means nothing.
         """
-        if name is None:
+        if name is None and targets is None:
             if guidance is not None:
-                raise UsageError(f"`guidance={guidance:g}` is towards a class; name one by `class_name`")
+                raise UsageError(
+                    f"`guidance={guidance:g}` is towards a class or a target; name one by `class_name` or `target`"
+                )
             return self
+        guidance = 1.0 if guidance is None else guidance
+        if not 0 <= guidance <= MOST_GUIDANCE:
+            raise UsageError(f"`guidance={guidance:g}`: it must lie between 0 and {MOST_GUIDANCE:g}")
+        if name is None:
+            if self.loaded.config.classes:
+                raise UsageError(
+                    "a model of several materials is told a `target` of one of them; name it by `class_name`"
+                )
+            return replace(self, guidance=guidance, targets=targets)
         names = [each.name for each in self.loaded.config.classes]
         if name not in names:
             known = f"has the classes {', '.join(names)}" if names else "is of one material, without classes"
             raise UsageError(f"`class_name={name}`: {self.path.name} {known}")
         if isinstance(self.settings, PlaneSweeps):
             raise UsageError("a 2D model makes volumes plane by plane, of any class; leave out `class_name`")
-        guidance = 1.0 if guidance is None else guidance
-        if not 0 <= guidance <= MOST_GUIDANCE:
-            raise UsageError(f"`guidance={guidance:g}`: it must lie between 0 and {MOST_GUIDANCE:g}")
-        return replace(self, material=name, guidance=guidance)
+        return replace(self, material=name, guidance=guidance, targets=targets)
 
     @property
     def model(self) -> UndoNet:

@@ -11,8 +11,8 @@ import numpy as np
 from dsdcli.errors import UsageError
 from dsdcli.evaluation.quantity import Quantity
 from dsdcli.network.config import ModelConfig
+from dsdcli.pipeline.numbers import Shown, achieved, shown
 from dsdcli.sampling.steering import Steering
-from dsdcli.view.table import unit_name
 
 WALKERS = 8
 TOLERANCE = 0.02  # of the wanted value, where none is given
@@ -21,23 +21,15 @@ Wanted = float | tuple[float, float]  # a value, or one and its tolerance
 
 
 @dataclass(frozen=True)
-class Target:
-    """One number that is wanted, in the unit that `evaluate` shows: ``factor`` times what is measured in voxels.
+class Target(Shown):
+    """One number that is wanted.
 
     Attributes:
         tolerance: standard deviation within which a sample is as good as another.
     """
 
-    name: str
-    quantity: Quantity
     value: float
     tolerance: float
-    factor: float
-    unit: str
-
-    def measure(self, image: np.ndarray, device: str) -> float:
-        """Of phase indices (*L); NaN where the image has no such thing."""
-        return self.factor * self.quantity.measure(image, device)
 
 
 @dataclass(frozen=True)
@@ -54,8 +46,7 @@ class Steer:
 
     def achieved(self, image: np.ndarray) -> dict[str, float | None]:
         """What an image has, as its record says it: null where it has no such thing."""
-        found = {target.name: target.measure(image, self.device) for target in self.targets}
-        return {name: value if np.isfinite(value) else None for name, value in found.items()}
+        return achieved(self.targets, image, self.device)
 
     def record(self) -> dict[str, Any]:
         """What the audit record says of the request."""
@@ -84,30 +75,13 @@ def make_steer(
     return Steer(targets, steering, device)
 
 
-def steered_lines(audit: Mapping[str, Any]) -> list[str]:
-    """What the audit record says was asked for and came of it, a line for each target."""
-    lines = []
-    for name, target in audit["steering"]["targets"].items():
-        found = [sample["steered"][name] for sample in audit["samples"]]
-        has = [value for value in found if value is not None]
-        text = f"{name}: {target['value']:.4g} {target['unit']}".rstrip() + " asked for"
-        if has:
-            text += f", {sum(has) / len(has):.4g} on average, from {min(has):.4g} to {max(has):.4g}"
-        if len(has) < len(found):
-            text += f"; {len(found) - len(has)} of {len(found)} samples have no such thing"
-        lines.append(text)
-    return lines
-
-
 def _target(name: str, wanted: Wanted, config: ModelConfig, axes: int) -> Target:
     quantity = Quantity.of(name, [phase.name for phase in config.phases], axes)
     value, tolerance = wanted if isinstance(wanted, tuple) else (wanted, TOLERANCE * abs(wanted))
     if not math.isfinite(value) or not 0 < tolerance < math.inf:
         what = f"`steer={name}={value:g}` within {tolerance:g} means nothing"
         raise UsageError(f"{what}; give a finite value and a tolerance above 0, as VALUE:TOLERANCE")
-    size, unit = config.voxel_size, config.voxel_unit
-    shown = unit_name(quantity.power, (unit if size else None) or "voxel")
-    return Target(name, quantity, float(value), float(tolerance), size**quantity.power if size else 1.0, shown)
+    return Target(**vars(shown(name, quantity, config)), value=float(value), tolerance=float(tolerance))
 
 
 def _potential(targets: Sequence[Target], device: str, image: np.ndarray) -> float:

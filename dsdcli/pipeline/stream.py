@@ -142,6 +142,8 @@ class Stream:
             part["device"] = self.cluster.device
         if job.material is not None:
             part |= {"class": job.material, "guidance": job.guidance}
+        if job.targets is not None:
+            part |= {**job.targets.record(), "guidance": job.guidance}
         if job.steer is not None:
             part |= job.steer.record()
         if job.planes:

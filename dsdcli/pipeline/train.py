@@ -19,10 +19,12 @@ from dsdcli.errors import DsdError, UsageError
 from dsdcli.evaluation.representative import doubt_fractions
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import digest, load_model
+from dsdcli.network.config import ModelConfig
 from dsdcli.network.config import preset as architecture_of
 from dsdcli.network.intensity import IntensityNet
 from dsdcli.pipeline.defaults import default_dataset, newest_run
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
+from dsdcli.pipeline.properties import measured_bank
 from dsdcli.process.lattice import as_boundary
 from dsdcli.ranks import Ranks, connected, own_device, ranks_here
 from dsdcli.sampling.generate import generate, stack_of
@@ -33,6 +35,7 @@ from dsdcli.training.lock import locked
 from dsdcli.training.log import LOG
 from dsdcli.training.recipes import TrainSettings, choose_settings, step_bytes
 from dsdcli.training.run import Run, make_config
+from dsdcli.training.told import Bank
 from dsdcli.training.trainer import Report, Trainer
 from dsdcli.view.sheet import intensity_image, save_picture, write_sheet
 
@@ -68,6 +71,7 @@ def train(
     boundary: str | None = None,
     precision: str | None = None,
     validate_every: int | None = None,
+    condition: Sequence[str] | None = None,
     device: str = "auto",
     out: Path | str | None = None,
     resume: bool = False,
@@ -87,6 +91,8 @@ def train(
         preset: tiny (the default on a CPU), small (on a GPU) or base.
         size: sides of the training crops in voxels, such as (64, 64); three make a 3D model.
         ndim: dimension of the model where ``size`` does not say it.
+        condition: numbers that the model is told of every crop, as `dsdcli.evaluation.quantity.Quantity.of` names them:
+            the samples may then be asked for them, by ``target``.
         max_seconds: training time after which to stop, if sooner than ``steps``.
         out: run folder; by default runs/<dataset>-001 and up.
         resume: go on with the run in ``out`` (by default the newest under ./runs) where it stopped, with its settings:
@@ -111,6 +117,7 @@ def train(
         "boundary": as_boundary(boundary) if boundary else None,
         "precision": precision,
         "validate_every": validate_every,
+        "condition": tuple(condition) if condition else None,
     }
     given = {name: value for name, value in given.items() if value is not None}
     folder, ranks = None if out is None else Path(out), ranks_here()
@@ -123,11 +130,13 @@ def train(
                 if start_from is not None:
                     raise UsageError("`resume=True` goes on with a run, `start_from` starts a new one; give one")
                 run, data, settings = _resumed(folder, dataset, given, note)
-                config = run.config()
             else:
                 run, (data, settings) = None, _started(dataset, given, ndim, target, ranks, note)
-                config = make_counts_config(data, settings) if data.species else make_config(data, settings)
-            trainer = trainer_of(config)(config, settings, data, target, ranks)
+        measured = ranks.once(functools.partial(measured_bank, data, settings, note, progress))
+        with ranks.together():
+            bank = measured if ranks.first else measured_bank(data, settings)  # which the first has left on disk
+            config = run.config() if run else _config(data, settings, bank)
+            trainer = trainer_of(config)(config, settings, data, target, ranks, bank)
             begun_with = None if start_from is None else _start_from(trainer, find_model(str(start_from)))
         if run is None:
             run = ranks.once(lambda: Run.create(folder, data, config, settings, begun_with))
@@ -145,6 +154,13 @@ def train(
         _drive(run, trainer, note, progress, stop)
     best = None if trainer.best == float("inf") else trainer.best
     return Trained(run.folder, trainer.step, trainer.seconds, best, trainer.finished())
+
+
+def _config(dataset: Dataset, settings: TrainSettings, bank: Bank | None) -> ModelConfig:
+    """The model of a new run."""
+    if dataset.species:
+        return make_counts_config(dataset, settings)
+    return replace(make_config(dataset, settings), properties=bank.properties if bank else ())
 
 
 def _start_from(trainer: Trainer, path: Path) -> dict[str, str]:

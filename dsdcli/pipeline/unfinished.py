@@ -24,6 +24,7 @@ _WORDS = {
     "class": "class",
     "guidance": "guidance",
     "steering": "steering",
+    "targets": "targets",
     "device": "device",
     "versions": "version of dsd or PyTorch",
     "indices": "range of samples",
@@ -38,7 +39,7 @@ def identity(audit: dict[str, Any]) -> dict[str, Any]:
         "job": audit["job"],
         "model": [audit["model"]["digest"], *(about["digest"] for _, about in planes)],
         **{name: audit[name] for name in ("size", "boundary", "seed", "sampler")},
-        **{name: audit.get(name) for name in ("class", "guidance", "steering")},
+        **{name: audit.get(name) for name in ("class", "guidance", "steering", "targets")},
         "device": audit["device"].partition(":")[0],
         "versions": {name: audit["versions"][name] for name in ("dsd", "torch")},
         "indices": audit.get("indices", whole),
@@ -49,7 +50,7 @@ def difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     """The first thing in which the identities of two jobs differ, in words; nothing where they are equal."""
     for name, words in _WORDS.items():
         if ours[name] != theirs.get(name):
-            long = name in ("job", "model", "steering")
+            long = name in ("job", "model", "steering", "targets")
             return words if long else f"{words} ({theirs.get(name)}, not {ours[name]})"
     return ""
 

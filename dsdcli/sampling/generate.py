@@ -62,6 +62,7 @@ def generate(
     kind: int | None = None,
     guidance: float = 1.0,
     keeper: Keeper | None = None,
+    told: Sequence[float] | None = None,
 ) -> Iterator[Progress]:
     """Draw one image for every row of ``totals``, with exactly these voxels of each phase.
 
@@ -81,9 +82,10 @@ def generate(
         steering: what is wanted besides. Every image is then one of several walkers, all of which take memory; a single
             walker is the image as it would be without.
         kind: number of the class of all images; None for a model without, or for any class.
-        guidance: with a class, as of `dsdcli.sampling.guidance.Guided`; at 1 it costs nothing.
+        guidance: with a class or properties, as of `dsdcli.sampling.guidance.Guided`; at 1 it costs nothing.
         keeper: of the walk of every batch, by the trapezoidal sampler without steering; images go on from what it has
             and come out as if they had never been cut.
+        told: standardised properties of all images, those of the config in their order; NaN for any value.
 
     Raises:
         UsageError: a sampler that cannot be steered.
@@ -95,7 +97,8 @@ def generate(
     device = next(model.parameters()).device
     material = config if kind is None else config.classes[kind]
     spectrum = torch.tensor(material.integral_range, dtype=torch.float64)
-    heads = model if kind is None or guidance == 1 else Guided(model, guidance)
+    heads = model if (kind is None and told is None) or guidance == 1 else Guided(model, guidance)
+    properties = None if told is None else torch.tensor([list(told)], dtype=torch.float32, device=device)
     totals = totals.reshape(len(totals), -1, len(config.phases))
     parts = lattice.parts if cells is None else cells.labels
     frozen = torch.zeros(model.phases, *lattice.shape, dtype=torch.int64, device=device)
@@ -105,7 +108,7 @@ def generate(
     if around is not None and known is None:
         frozen += one_hot(torch.from_numpy(around)[None], config.carried)[0].to(device) & ~lattice.walkable(device)
     start = max(start, sampler.dose_end)
-    told, held, free = tell(around, known, parts, totals.shape[1], len(config.phases), device)
+    seen, held, free = tell(around, known, parts, totals.shape[1], len(config.phases), device)
     walking = torch.from_numpy(lattice.parts).to(device)
     batches = [indices[i : i + batch] for i in range(0, len(indices), batch)]
     group, each = 1, sampler.evaluations
@@ -116,10 +119,11 @@ def generate(
     for members in batches:
         wanted = totals[members.start - indices.start : members.stop - indices.start].repeat(group, 0)
         given = Given(
-            None if told is None else told.expand(len(wanted), *told.shape),
+            None if seen is None else seen.expand(len(wanted), *seen.shape),
             cells,
             None if cells is None else torch.from_numpy(wanted.copy()).to(device),
             None if kind is None else torch.full((len(wanted),), kind, device=device),
+            None if properties is None else properties.expand(len(wanted), -1),
         )
         undo, clean = (
             Freezing(InBlocks(head, members.start * group, given), frozen) for head in (heads.undo, heads.clean)

@@ -57,6 +57,7 @@ class WalkedCounts(Walked):
             batch,
             torch.zeros_like(images[share][:, 0], dtype=torch.bool),
             kinds[share],
+            images.new_empty((len(images[share]), 0), dtype=torch.float32),
         )
 
 

@@ -49,6 +49,7 @@ class Walked:
         batch: of every image of the batch, of which these may be a share, the number of walking particles.
         known: voxels of the clean image that the network is told, bool (B, *L).
         kinds: number of the class that the network is told, int64 (B,), -1 for none.
+        properties: standardised, that it is told, float32 (B, P), NaN for none.
     """
 
     images: torch.Tensor
@@ -62,6 +63,7 @@ class Walked:
     batch: torch.Tensor
     known: torch.Tensor
     kinds: torch.Tensor
+    properties: torch.Tensor
 
     @classmethod
     def draw(
@@ -74,6 +76,7 @@ class Walked:
         known: torch.Tensor | None = None,
         kinds: torch.Tensor | None = None,
         share: slice = ALL,
+        properties: torch.Tensor | None = None,
     ) -> "Walked":
         """Let the particles of the images walk on the lattice, or in the hole that it is; all others are frozen.
 
@@ -83,15 +86,18 @@ class Walked:
             known: voxels that the network is told, bool (B, *L).
             kinds: number of the class that it is told, int64 (B,), -1 for none.
             share: of the images, that is returned; each walks in the same way as if all were.
+            properties: standardised, that it is told, (B, P), NaN for none.
         """
         known = torch.zeros_like(images, dtype=torch.bool) if known is None else known
         kinds = torch.full_like(dose, -1, dtype=torch.int64) if kinds is None else kinds
+        properties = images.new_empty((len(images), 0), dtype=torch.float32) if properties is None else properties
         walkable = lattice.walkable(images.device)
         clean = one_hot(images, carried)  # (B, C, *L)
         start = place(clean & walkable)
         batch = torch.bincount(start.image, minlength=len(images))
         now, undo = forward(start, dose, lattice, generator, share)
-        images, clean, dose, known, kinds = (each[share] for each in (images, clean, dose, known, kinds))
+        parts = (images, clean, dose, known, kinds, properties)
+        images, clean, dose, known, kinds, properties = (each[share] for each in parts)
         counts = now.occupancy(lattice, len(images), len(carried))
         ratio = undo / dose[now.image, None]  # (P, 2d), h / s
         # Summed over the particles of a site, so that the loss is dense: no gather in the backward pass.
@@ -113,6 +119,7 @@ class Walked:
             batch,
             known,
             kinds,
+            properties,
         )
 
     @classmethod
@@ -151,7 +158,7 @@ def image_losses(model: UndoNet, walked: Walked) -> tuple[torch.Tensor, torch.Te
     told = None
     if walked.known.any():
         told = one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None]
-    given = Given(told, kinds=walked.kinds)
+    given = Given(told, kinds=walked.kinds, properties=walked.properties if walked.properties.shape[1] else None)
     log_hat, logits = model(walked.counts, walked.dose, walked.domains, given)  # (B, C, 2d, *L), (B, K, *L)
     per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)
     undo = walked.dose.float() * per_image + walked.floor.float()

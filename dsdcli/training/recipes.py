@@ -49,8 +49,9 @@ class TrainSettings:
         precision: arithmetic of the network; bfloat16 means autocast with float32 weights.
         holes: share of the crops that walk in a hole instead of whole, so that one model generates and in-paints.
         known: share of the whole crops of which some voxels are known, so that the model honours data as well.
-        unconditional: share of the crops of which the network is not told the class, where there are several, so that
-            one model also stands for all, and can be guided away from that.
+        condition: names of the properties that the network is told of a crop.
+        unconditional: share of the crops of which the network is told neither these nor the class, where there are
+            several, so that one model also stands for all, and can be guided away from that.
         large: share of the steps that take crops two or four times as wide, as many voxels in all, so that the network
             sees sites far from every wall, and surroundings unlike the mean of the image, as in samples larger than
             the crops; only those for which the images and the batch are large enough.
@@ -74,6 +75,7 @@ class TrainSettings:
     unconditional: float = 0.15
     large: float = 0.4
     validate_every: int = 500
+    condition: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "validate_every"):

@@ -145,7 +145,8 @@ class Run:
             raise UsageError(f"{self.folder} is not a training run (no {MANIFEST}); runs lie in ./runs")
         try:
             value = parse_json((self.folder / MANIFEST).read_bytes())
-            value["settings"]["size"] = tuple(value["settings"]["size"])
+            for name in {"size", "condition"} & value["settings"].keys():
+                value["settings"][name] = tuple(value["settings"][name])
             if not all(isinstance(value["dataset"][name], str) for name in ("path", "digest")):
                 raise TypeError("its dataset is not named")
             return value

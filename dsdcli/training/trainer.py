@@ -15,10 +15,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from dsdcli.data.classes import UNTOLD, crops_of_classes
 from dsdcli.data.dataset import Dataset
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.checkpoint import load_tensors, save_tensors
+from dsdcli.network.conditions import retold
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
@@ -30,10 +30,9 @@ from dsdcli.training.holes import Holes
 from dsdcli.training.known import random_known
 from dsdcli.training.loss import Losses, Walked, losses
 from dsdcli.training.recipes import WIDE, TrainSettings, wider_crops
+from dsdcli.training.told import Bank, Told, draw_told, validation_crops
 
 STATE = "state.safetensors"
-VALIDATION_CROPS = 256
-VALIDATION_SITES = 2**21  # of all of them at most, but for 32 crops
 VALIDATION_BLOCK = 2**17  # sites that walk together, whatever the batch, so that runs can be compared
 FINAL_LR = 0.02  # of the peak
 
@@ -63,6 +62,7 @@ class Trainer:
         ranks: each has its own trainer, all do the same steps together. Every one draws all random numbers of a batch
             and lets its share of the images walk and pass through the network; their losses and gradients are added up.
             So a batch, and the numbers it leads to, do not depend on how many ranks there are.
+        bank: crops whose properties are known, for a model that is told these.
     """
 
     network: ClassVar[type[UndoNet]] = UndoNet
@@ -76,8 +76,9 @@ class Trainer:
         dataset: Dataset,
         device: torch.device,
         ranks: Ranks = Ranks(),  # noqa: B008  # frozen
+        bank: Bank | None = None,
     ) -> None:
-        self.settings, self.dataset, self.device, self.ranks = settings, dataset, device, ranks
+        self.settings, self.dataset, self.device, self.ranks, self.bank = settings, dataset, device, ranks, bank
         self.lattice = Lattice(settings.size, settings.boundary)
         torch.manual_seed(settings.seed)
         self.model = self.network(config).to(device)
@@ -105,7 +106,8 @@ class Trainer:
         return found
 
     def start_from(self, model: UndoNet) -> None:
-        """Begin with the weights of another model instead of random ones.
+        """Begin with the weights of another model instead of random ones; classes and properties that it is not told
+        begin without an effect.
 
         Raises:
             UsageError: the two differ in architecture, dimension or number of phases.
@@ -116,13 +118,14 @@ class Trainer:
                 "that this version has trained, or from random weights"
             )
         weights = {name: tensor for name, tensor in model.state_dict().items() if name != "calibration"}
+        if model.conditions != self.model.conditions:
+            weights = retold(weights, model.conditions, self.model.conditions)
         for network in (self.model, self.average):
             try:
                 network.load_state_dict(weights)
             except RuntimeError as error:
                 raise UsageError(
-                    "the model to start from has another preset, dimension, or number of phases or classes than this "
-                    "run"
+                    "the model to start from has another preset, dimension or number of phases than this run"
                 ) from error
 
     def run(self) -> Iterator[Report]:
@@ -189,10 +192,8 @@ class Trainer:
         number, domains = s.batch, self.domains
         if self.wide and self.rng.random() < s.large:
             number, domains = self.wide[int(self.rng.integers(len(self.wide)))]
-        crops, kinds = crops_of_classes(self.dataset, "train", number, domains.lattice.shape, self.rng, augment=True)
-        if self.dataset.classes:
-            kinds[self.rng.random(number) < s.unconditional] = UNTOLD
-        walked = self.walk(crops, domains, self.rng, self.generator, kinds)
+        crops, told = draw_told(self.dataset, self.bank, number, domains.lattice.shape, self.rng, s.unconditional)
+        walked = self.walk(crops, domains, self.rng, self.generator, told)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
             return self.share_loss(self.model, walked)
 
@@ -201,12 +202,12 @@ class Trainer:
         return self.losses(model, walked).total if len(walked.images) else torch.zeros((), device=self.device)
 
     def walk(
-        self, crops: np.ndarray, domains: Holes, rng: np.random.Generator, generator: torch.Generator, kinds: np.ndarray
+        self, crops: np.ndarray, domains: Holes, rng: np.random.Generator, generator: torch.Generator, told: Told
     ) -> Walked:
         """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing.
 
-        All random numbers are drawn, and this rank's share of the images is returned. ``kinds`` are the classes (B,)
-        that the network is told.
+        All random numbers are drawn, and this rank's share of the images is returned. ``told`` is what the network is
+        told of every crop.
         """
         config, mine = self.model.config, self.ranks.share(len(crops))
         parts, done = [], 0
@@ -215,10 +216,11 @@ class Trainer:
             high = max(min(config.dose_max, self.highest(domain)), 2 * config.dose_min)
             dose = self.doses(number, config.dose_min, high, generator)
             known = None if isinstance(domain, Hole) else self.known(number, domain, rng)
-            told = torch.from_numpy(kinds[done : done + number]).to(self.device)
+            kinds, properties = (part.to(self.device) for part in told.tensors(slice(done, done + number)))
+            more = {"properties": properties} if self.bank else {}  # intensities are told none
             low, end = (min(max(at - done, 0), number) for at in (mine.start, mine.stop))
             share = slice(low, end) if self.ranks.count > 1 else ALL
-            parts.append(self.walked.draw(images, config.carried, dose, domain, generator, known, told, share))
+            parts.append(self.walked.draw(images, config.carried, dose, domain, generator, known, kinds, share, **more))
             done += number
         return self.walked.join(parts)
 
@@ -242,12 +244,12 @@ class Trainer:
     def validate(self) -> float:
         """Loss of the averaged weights on held-out crops, with the same crops, holes, doses and walks every time."""
         rng = np.random.default_rng(0)
-        number = min(VALIDATION_CROPS, max(32, VALIDATION_SITES // self.lattice.sites))
-        crops, kinds = crops_of_classes(self.dataset, "heldout", number, self.settings.size, rng)
+        crops, told = validation_crops(self.dataset, self.settings.size, rng, self.bank)
+        number = len(crops)
         generator = torch.Generator(self.device).manual_seed(0)
         total, block = 0.0, max(1, VALIDATION_BLOCK // self.lattice.sites)
         for i in range(0, number, block):
-            walked = self.walk(crops[i : i + block], self.domains, rng, generator, kinds[i : i + block])
+            walked = self.walk(crops[i : i + block], self.domains, rng, generator, told.part(slice(i, i + block)))
             total += self.share_loss(self.average, walked).item() * len(walked.batch)
         return self.ranks.sum(total) / number
 

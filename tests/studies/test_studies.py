@@ -255,3 +255,30 @@ def test_coverage_of_intervals(study):
     rows = [row.split(" | ") for row in said.splitlines()[2:]]
     assert [row[0] for row in rows] == ["| discs 0.15", "| discs 0.4", "| spheres 0.15", "| spheres 0.4"]
     assert [row[-1] for row in rows] == ["108 |", "98 |", "254 |", "224 |"]  # of the integral range
+
+
+def test_targets(study, tmp_path, rock, monkeypatch):
+    from dsdcli.pipeline.train import train
+
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8, 16)),) * 2)
+    monkeypatch.setattr("dsdcli.training.told.BANK_CROPS", 256)
+    words = {"size": (16, 16), "steps": 2, "batch": 4, "device": "cpu", "condition": ["interface"]}
+    train(rock, out=tmp_path / "told", **words)
+    said = study("targets.py", tmp_path / "told", rock.path, "-n", 4, "--steps", 2, "-o", "asked.png")
+    rows = [row.split(" | ") for row in said.splitlines() if row.startswith("| interface 1/um")]
+    assert [float(row[3]) < float(row[2].split()[0]) for row in rows] == [True, False]
+    assert "Counts are exact in all samples" in said
+    assert Image.open(tmp_path / "asked.png").size
+
+
+def test_two_rocks(study, tmp_path, rock, model):
+    both = [
+        tuple(LabelledImage(image.array, image.axes, name) for name in ("a", "b") for image in images)
+        for images in (rock.train, rock.heldout)
+    ]
+    classes = replace(rock, path=tmp_path / "two.dsd.h5", train=both[0], heldout=both[1])
+    classes.write(classes.path)
+    save_model(tmp_path / "both", classes, (16, 16))
+    said = study("two_rocks.py", classes.path, tmp_path / "both", model, model, "-n", 4, "--steps", 1, "-o", "two.png")
+    assert sum(row.startswith(("| a | ", "| b | ")) for row in said.splitlines()) >= 8
+    assert Image.open(tmp_path / "two.png").size

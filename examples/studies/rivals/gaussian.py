@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from dsdcli.network.conditions import DOSE_FEATURES
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
-from dsdcli.network.model import DOSE_FEATURES, pad
+from dsdcli.network.model import pad
 from dsdcli.process.image import assign
 from dsdcli.sampling.generate import sample_seed
 from dsdcli.training.loss import one_hot
