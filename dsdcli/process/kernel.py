@@ -89,9 +89,10 @@ def _along_axes(kernels: Sequence[torch.Tensor], field: torch.Tensor) -> torch.T
 def _on_graph(dose: torch.Tensor, hole: Hole, field: torch.Tensor) -> torch.Tensor:
     """Fields (B, C, n) on the sites of a hole after a walk."""
     if field.shape[-1] <= EIGEN_SITES:
-        value, vector = (t.to(field) for t in hole.modes)
-        decay = torch.exp(-dose.to(field)[:, None] * value)  # (B, n)
-        return (field @ vector * decay[:, None]) @ vector.T
+        # In float64: the last bits of such products depend on how many images there are, and training amplifies them.
+        value, vector = (t.to(field.device) for t in hole.modes)
+        decay = torch.exp(-dose.double()[:, None] * value)  # (B, n)
+        return ((field.double() @ vector * decay[:, None]) @ vector.T).to(field.dtype)
     columns = field.detach().movedim(-1, 0).double().cpu().numpy().reshape(field.shape[-1], -1)  # (n, B C)
     doses = dose.double().cpu().numpy().repeat(columns.shape[1] // len(dose))
     walked = torch.from_numpy(_exponential(hole.laplacian, hole.directions, doses, columns))

@@ -132,9 +132,7 @@ def test_two_ranks_train_as_one_and_go_on_with_its_state(electrode, tmp_path):
     np.testing.assert_allclose(first["whole"], expected, rtol=1e-6)
     np.testing.assert_allclose(first["rest"], expected[HALF:], rtol=1e-6)
     assert all(second[name] == first[name] for name in ("whole", "rest", "holes"))
-    # In free-form holes the last bits of products of matrices, which depend on the number of images, are amplified.
-    np.testing.assert_allclose(first["holes"], in_holes, rtol=1e-4)
-    np.testing.assert_allclose(np.mean(first["holes"], 0), in_holes.mean(0), rtol=2e-6)
+    np.testing.assert_allclose(first["holes"], in_holes, rtol=1e-6)
     for name, tensor in load_tensors(two / "0/state.safetensors").items():
         assert torch.equal(tensor, load_tensors(two / "1/state.safetensors")[name])
     alone = make_trainer(electrode, Ranks())
