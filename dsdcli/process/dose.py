@@ -1,6 +1,10 @@
 """Doses: how the noise levels are spread in training and stepped through in sampling."""
 
+import math
+
 import torch
+
+GRIDS = ("power", "linear", "exponential", "cosine")  # of the doses that the way back stops at
 
 
 def stratified_log_doses(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
@@ -14,7 +18,17 @@ def stratified_log_doses(n: int, low: float, high: float, generator: torch.Gener
     return low * (high / low) ** ((stratum + u) / n)
 
 
-def dose_grid(steps: int, high: float, low: float, rho: float = 7.0) -> list[float]:
-    """steps + 1 decreasing doses from ``high`` to ``low``, equally spaced in s^(1/rho) (method.md, section 6)."""
+def dose_grid(steps: int, high: float, low: float, rho: float = 7.0, grid: str = "power") -> list[float]:
+    """steps + 1 decreasing doses from ``high`` to ``low``, equally spaced in s^(1/rho) (method.md, section 6).
+
+    Other grids: "linear", equally spaced in s; "exponential", in log s; "cosine", log s by half a period of the cosine,
+    so that the doses lie closer at both ends.
+    """
+    shares = [i / steps for i in range(steps + 1)]
+    if grid in ("exponential", "cosine"):
+        if grid == "cosine":
+            shares = [(1 - math.cos(math.pi * share)) / 2 for share in shares]
+        return [high * (low / high) ** share for share in shares]
+    rho = 1.0 if grid == "linear" else rho
     a, b = high ** (1 / rho), low ** (1 / rho)
-    return [(a + (b - a) * i / steps) ** rho for i in range(steps + 1)]
+    return [(a + (b - a) * share) ** rho for share in shares]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from dsdcli.errors import UsageError
-from dsdcli.process.dose import dose_grid
+from dsdcli.process.dose import GRIDS, dose_grid
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles, leap
 from dsdcli.sampling.rates import Rates, at_particles
@@ -27,12 +27,14 @@ class Trapezoidal:
         eta: share of the balanced back-and-forth hops that is kept: 1 is the paper's process, 0 the net flux only.
         dose_end: dose at which the leaps stop and the decoding takes over.
         rho: the dose grid is linear in s^(1/rho).
+        grid: "power", which has ``rho``, or another of `dsdcli.process.dose.dose_grid`.
     """
 
     steps: int = 31
     eta: float = 0.0
     dose_end: float = 0.06
     rho: float = 7.0
+    grid: str = "power"
 
     name: ClassVar[str] = "trapezoidal"
 
@@ -48,6 +50,8 @@ class Trapezoidal:
             raise UsageError(f"`eta={self.eta:g}`: it must lie between 0 and {MOST_ETA:g}; 1 is the full process")
         if not self.dose_end > 0:
             raise UsageError(f"the final dose must be positive, not {self.dose_end}")
+        if self.grid not in GRIDS:
+            raise UsageError(f"`grid={self.grid}`: use one of {', '.join(GRIDS)}")
 
     def walk(
         self,
@@ -76,7 +80,7 @@ class Trapezoidal:
 
     def doses(self, dose: float) -> list[float]:
         """The grid from ``dose`` to `dose_end`."""
-        return dose_grid(self.steps, dose, self.dose_end, self.rho)
+        return dose_grid(self.steps, dose, self.dose_end, self.rho, self.grid)
 
     def step(
         self,
