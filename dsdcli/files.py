@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dsdcli.errors import DsdError, UsageError
+from dsdcli.errors import DsdError, ToldElsewhere, UsageError
 from dsdcli.moves import Scratch, settle
 
 
@@ -45,6 +45,8 @@ def together(folder: Path, check: Callable[[], None] = lambda: None) -> Iterator
             new = scratch.new
             try:
                 yield new
+            except ToldElsewhere:
+                raise
             except (OSError, DsdError) as error:
                 reason = str(error).replace(f"{new}{os.sep}", f"{folder}{os.sep}")
                 raise (type(error) if isinstance(error, DsdError) else DsdError)(reason) from error

@@ -113,7 +113,8 @@ class Ranks:
             if self.count == 1:
                 raise
             failed = error
-        speaker = self._reduced(float(self.number if failed else self.count), "MIN")
+        speaks = failed is not None and not isinstance(failed, ToldElsewhere)  # not of a piece of work in this one
+        speaker = self._reduced(float(self.number if speaks else self.count), "MIN")
         if speaker == self.count:
             return
         code = int(self.sum(failed.exit_code if failed and self.number == speaker else 0))

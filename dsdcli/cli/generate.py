@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,8 +22,12 @@ from dsdcli.cli.parse import (
     parse_steer,
 )
 from dsdcli.data.voxel import sides
-from dsdcli.errors import UsageError
+from dsdcli.errors import ToldElsewhere, UsageError
 from dsdcli.pipeline.parts import choose_part
+from dsdcli.ranks import ranks_here
+
+if TYPE_CHECKING:
+    from dsdcli.pipeline.output import Written
 
 
 def generate(
@@ -60,6 +64,7 @@ def generate(
     device: Device = "auto",
     part: Annotated[str | None, typer.Option(metavar="I/N", help="Make only part I of N, into a file of its own such as samples-0003-of-0010.h5, for dsd gather; needs --seed. Default: all, but in an array of SLURM or SGE the part of this task.", show_default=False)] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Compute on this dask cluster.", show_default=False)] = None,
+    slabs: Annotated[bool, typer.Option("--slabs", help="Make each sample slab by slab, on all ranks that torchrun has started, and write it as OME-Zarr; the same on any number of ranks. Default: only under torchrun.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the job that was killed at --out, or begin it.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output: .tif, .h5, .zarr, .npy, or .png for a sheet alone. Default: samples.tif here, or the next free samples-2.tif ...; of a part samples.h5.", show_default=False)] = None,
     quiet: Quiet = False,
@@ -70,8 +75,11 @@ def generate(
     Writes the samples, a PNG sheet and an audit record (JSON) next to each other, and prints the path of the samples.
     Without a request the phases take their volume fractions in the training images. A long job keeps what it
     has made in FILE.unfinished until all is there; killed, it goes on by the same command with --resume.
+
+    torchrun --nproc-per-node 8 -m dsdcli generate ... makes each sample on eight GPUs, or processes, together.
     """
-    set_quiet(quiet)
+    ranks = ranks_here()
+    set_quiet(quiet or not ranks.first)
     fractions = parse_pairs("--fraction", fraction or [], float)
     voxels = parse_pairs("--counts", counts or [], int)
     shape, at_a_time = None if size is None else parse_size(size), parse_batch(batch)
@@ -92,6 +100,52 @@ def generate(
         say(f"note: {told}")
     if resume and out is None:
         raise UsageError("`resume=True` goes on with the job at `out`: give that")
+    request: dict[str, Any] = {
+        "porosity": porosity,
+        "fractions": fractions,
+        "counts": voxels,
+        "like": like,
+        "size": shape,
+        "boundary": boundary,
+        "profile": profiles,
+        "field": fields,
+        "exact_in": exact_in,
+        "known": known,
+        "unknown": unknown,
+        "known_slices": slices,
+        "known_cores": cores,
+        "extend": parse_extend(extend or []),
+        "phases": [parse_phase(text) for text in phase or []],
+        "class_name": class_name,
+        "guidance": guidance,
+        "target": parse_pairs("--target", target or [], float),
+        "steer": parse_steer(steer or []),
+        "walkers": walkers,
+        "sampler": sampler,
+        "steps": steps,
+        "eta": eta,
+        "grid": grid,
+        "batch": at_a_time,
+        "part": which,
+        "device": device,
+        "note": say,
+    }
+    if slabs or ranks.count > 1:
+        refused = {"resume": resume, "frequencies": frequencies, "planes": planes, "scheduler": scheduler}
+        if any(refused.values()):
+            if not ranks.first:
+                raise ToldElsewhere(UsageError.exit_code)
+            given = " and ".join(f"`{name}`" for name, value in refused.items() if value)
+            raise UsageError(f"samples made in slabs take no {given}; leave that out, or start one process")
+        from dsdcli.pipeline.slabs import in_slabs
+
+        with progress("generating") as update:
+            written = in_slabs(model, out, number, seed=seed, progress=update, **request)
+        _tell(written)
+        if ranks.first:
+            emit_written(written, as_json)
+        return
+
     out = until_the_end(output(out, "samples.tif", reads))
     if resume and seed is None:
         seed = begun_seed(out)
@@ -101,52 +155,24 @@ def generate(
     models = {name: load(name, here, say) for name in dict.fromkeys(named.values())}
     across = {axis: models[name] for axis, name in named.items()}
     loaded = load(model, here, say) if model or len(across) < 3 else next(iter(across.values()))
-    samples = loaded.stream(
-        number,
-        porosity=porosity,
-        fractions=fractions,
-        counts=voxels,
-        like=like,
-        size=shape,
-        planes=across,
-        boundary=boundary,
-        profile=profiles,
-        field=fields,
-        exact_in=exact_in,
-        known=known,
-        unknown=unknown,
-        known_slices=slices,
-        known_cores=cores,
-        extend=parse_extend(extend or []),
-        phases=[parse_phase(text) for text in phase or []],
-        class_name=class_name,
-        guidance=guidance,
-        target=parse_pairs("--target", target or [], float),
-        steer=parse_steer(steer or []),
-        walkers=walkers,
-        sampler=sampler,
-        steps=steps,
-        eta=eta,
-        grid=grid,
-        batch=at_a_time,
-        seed=seed,
-        part=which,
-        scheduler=scheduler,
-        device=device,
-        note=say,
-    )
+    samples = loaded.stream(number, planes=across, seed=seed, scheduler=scheduler, **request)
     if maps:
         samples.count()
     with progress("generating") as samples.progress:
         written = samples.save(out, resume)
     if maps:
         save_maps(maps, samples.frequencies, loaded.phases, written.path)
-    audit = written.about
-    say(
-        f"{len(samples)} samples of {sides(audit['size'])}, exact counts, seed {audit['seed']}, "
-        f"{audit['evaluations_per_sample']} evaluations each, {audit['seconds']:.1f} s"
-    )
-    if "steering" in audit or "targets" in audit:
+    _tell(written)
+    if "steering" in written.about or "targets" in written.about:
         for line in achieved_lines(written.audit):
             say(line)
     emit_written(written, as_json)
+
+
+def _tell(written: "Written") -> None:
+    audit = written.about
+    first, stop = audit.get("indices", [0, audit["job"]["samples"]])
+    say(
+        f"{stop - first} samples of {sides(audit['size'])}, exact counts, seed {audit['seed']}, "
+        f"{audit['evaluations_per_sample']} evaluations each, {audit['seconds']:.1f} s"
+    )

@@ -14,6 +14,7 @@ from dsdcli.process.image import Decoded
 from dsdcli.process.lattice import Lattice
 from dsdcli.record import provenance
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.slabs import Part
 from dsdcli.sampling.sweeps import PlaneSweeps
 from dsdcli.training.run import Run
 
@@ -56,7 +57,7 @@ def model_record(model: LoadedModel) -> dict[str, str]:
     return {"path": str(model.path), "digest": digest(model.path)}
 
 
-def decoding_record(decoded: Decoded) -> dict[str, float]:
+def decoding_record(decoded: Decoded | Part) -> dict[str, float]:
     """How far the decoding had to go."""
     return {name: round(getattr(decoded, name), 6) for name in ("forced", "overlap", "far")}
 

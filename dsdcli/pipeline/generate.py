@@ -19,6 +19,7 @@ from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.steer import Wanted, make_steer
 from dsdcli.pipeline.stream import Stream
 from dsdcli.pipeline.target import make_targets
+from dsdcli.ranks import Ranks
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.steering import steerable
 
@@ -58,6 +59,7 @@ def stream(
     seed: int | None = None,
     indices: range | None = None,
     part: tuple[int, int] | None = None,
+    ranks: Ranks | None = None,
     scheduler: str | None = None,
     device: str = "auto",
     note: Note = silent,
@@ -103,6 +105,7 @@ def stream(
         indices: make only these samples of the job, one after another: ranges that cover ``range(n)`` make, with one
             seed, the samples of the whole job.
         part: (3, 10) makes the third of ten such ranges, which are as equal as can be.
+        ranks: that make each sample together; what `dsdcli.pipeline.slabs.in_slabs` asks for.
         scheduler: address of a dask cluster that makes the samples when the stream is saved.
         device: where its workers compute: cpu, cuda or auto.
         note, progress: are told what was assumed, and how far the work is.
@@ -136,6 +139,10 @@ def stream(
     for each in job.planes or (model,):
         if told and each.config.architecture.kind != "local":
             raise UsageError(f"{each.path.name} is of format 2, which cannot be told of known voxels; train a new one")
+    if ranks is not None:
+        if told or profile or field or exact_in is not None:
+            raise UsageError("slabs have exact counts in all; leave out `profile`, `field`, `exact_in` and `known`")
+        job = job.in_slabs(ranks)
     for line in told.notes if told else ():
         note(f"note: {line}")
     if n > MOST_SAMPLES:

@@ -14,15 +14,19 @@ from dsdcli.data.voxel import SAME, length_ratio, sides
 from dsdcli.device import free_memory, free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.network.model import UndoNet
+from dsdcli.network.slabs import slab_of
 from dsdcli.pipeline.model import LoadedModel
 from dsdcli.pipeline.steer import Steer
 from dsdcli.pipeline.target import Targets
 from dsdcli.process.lattice import Lattice, as_boundary
+from dsdcli.process.slab import Slab
+from dsdcli.ranks import Ranks
 from dsdcli.record import check_seed
 from dsdcli.sampling.blocks import fitting_batch, peak_bytes
 from dsdcli.sampling.guidance import MOST_GUIDANCE
 from dsdcli.sampling.registry import make_sampler
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.slabs import slab_bytes
 from dsdcli.sampling.sweeps import PlaneSweeps
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
@@ -39,6 +43,7 @@ class Job:
         targets: numbers that the network is told of the samples; None for none.
         material: the class of the samples, None for any.
         guidance: how much class and targets count; see `dsdcli.sampling.guidance`.
+        slab: of this rank, where several make each sample together.
     """
 
     loaded: LoadedModel
@@ -51,6 +56,7 @@ class Job:
     material: str | None = None
     guidance: float = 1.0
     targets: Targets | None = None
+    slab: Slab | None = None
 
     @classmethod
     def of(
@@ -111,6 +117,9 @@ class Job:
             lattice = Lattice(tuple(sorted(lattice.shape)[1:]), lattice.boundary)
             together = self.lattice.sites // lattice.sites
         needed = peak_bytes(config, lattice, device, together)
+        if self.slab is not None:  # other ranks take the memory of a machine as well
+            at_once = 1
+            needed = slab_bytes(config, self.slab) * (self.slab.ranks.here if device.type == "cpu" else 1)
         what = f"{at_once} of {sides(self.lattice.shape)} at a time"
         require(needed, free_memory(device), what, "a smaller `size` or `batch`")
         require(number * RECORD, free_ram(), f"the records of {number} samples", "fewer")
@@ -177,6 +186,20 @@ class Job:
         if isinstance(self.settings, PlaneSweeps):
             raise UsageError("a 2D model makes volumes plane by plane, of any class; leave out `class_name`")
         return replace(self, material=name, guidance=guidance, targets=targets)
+
+    def in_slabs(self, ranks: Ranks) -> "Job":
+        """The same with every sample made by all ranks.
+
+        Raises:
+            UsageError: that cannot be.
+        """
+        if isinstance(self.settings, PlaneSweeps):
+            raise UsageError("a 2D model makes volumes plane by plane, not in slabs; take a 3D model")
+        if not isinstance(self.settings, Trapezoidal):
+            raise UsageError("slabs are walked by `sampler='trapezoidal'` alone")
+        if self.steer is not None or self.targets is not None or self.guidance != 1:
+            raise UsageError("slabs cannot be steered nor guided; leave out `steer`, `target` and `guidance`")
+        return replace(self, slab=slab_of(self.loaded.config.architecture, self.lattice, ranks))
 
     @property
     def model(self) -> UndoNet:

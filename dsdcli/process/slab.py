@@ -93,6 +93,23 @@ class Slab:
         """Mean of a field over the whole lattice, float64 (C, 1, ...)."""
         return (self.sums(field).sum(0) / self.lattice.sites).view(-1, *(1,) * self.lattice.ndim)
 
+    def regrouped(self, rows: torch.Tensor, now: Sequence[int], then: Sequence[int]) -> torch.Tensor:
+        """Rows (n, ...) that lie on the ranks as ``now`` says as ``then`` says: where those of each begin, and where
+        the last end."""
+        if self.ranks.count == 1:
+            return rows
+        number, rest = self.ranks.number, rows.shape[1:]
+        start, parcels = now[number], []
+        for a, b in pairwise(then):
+            low, high = max(a, start), min(b, now[number + 1])
+            parcels.append(rows[low - start : max(low, high) - start].flatten())
+        return torch.cat(self.ranks.exchange(parcels)).view(then[number + 1] - then[number], *rest)
+
+    @property
+    def cuts(self) -> list[int]:
+        """Where the rows of each rank begin, and where the last end."""
+        return [0, *(self._rows(each).stop for each in self.others)]
+
     def beyond(self, x: torch.Tensor, reach: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The ``reach`` rows before and after these of (1, rows, ...), which are 0 behind a wall."""
         number, count = self.ranks.number, self.ranks.count

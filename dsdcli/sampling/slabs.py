@@ -12,16 +12,34 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.network.slabs import SlabNet
 from dsdcli.process.image import assign, with_neighbours
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.slab import Slab, Walkers
 from dsdcli.process.walk import Particles
+from dsdcli.sampling.blocks import RESERVE
 from dsdcli.sampling.generate import START, TIE_BREAK
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 PRIOR, SHARES, PLACES, TIES, LEAPS = range(5)  # stages of the walk, with random numbers of their own
+
+
+# Memory as measured, rounded up: bytes of a site for its fields and its particles beside the features of the network,
+# arrays of the features at once, and, for a unit, arrays of what a block makes of them.
+SITE, PARTICLE, FEATURES, HIDDEN = 64, 130, 3, 6
+
+
+def slab_bytes(config: ModelConfig, slab: Slab) -> int:
+    """Memory that a rank takes at most for an image, beside the weights: an estimate, on the safe side."""
+    architecture, ndim = config.architecture, slab.lattice.ndim
+    outputs = len(config.carried) * slab.lattice.directions + len(config.phases)
+    coarse = architecture.channels[0] / architecture.patch**ndim
+    features = FEATURES * coarse + architecture.fine + outputs
+    unit = 4 * HIDDEN * architecture.expansion * max(architecture.fine, coarse)
+    rows = max(len(range(*span)) for span in pairwise(slab.cuts))
+    return int(RESERVE + slab.plane * (rows * (4 * features + SITE + PARTICLE) + slab.unit * unit))
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,22 @@ class ZarrSamples:
         ]
         group.attrs[OURS] = about
 
+    @classmethod
+    def there(cls, path: Path, phases: Sequence[Phase]) -> "ZarrSamples":
+        """The folder that another process has created, to write into as well."""
+        import zarr
+
+        group, found = zarr.open_group(str(path), mode="r+"), cls.__new__(cls)
+        arrays = dict(group.arrays())
+        found.phases, found.levels = tuple(phases), [arrays[str(level)] for level in range(len(arrays))]
+        return found
+
+    def write_rows(self, index: int, level: int, first: int, rows: np.ndarray) -> None:
+        """Write rows of sample ``index`` at a level, from ``first`` on along the first axis: phase indices uint8; whole
+        chunks, so that processes do not meet in one."""
+        if len(rows):
+            self.levels[level][index, first : first + len(rows)] = to_labels(rows, self.phases)
+
     def write(self, index: int, image: np.ndarray) -> None:
         """Write sample ``index``: phase indices uint8 (*L)."""
         for array in self.levels:
