@@ -197,6 +197,8 @@ class Job:
             raise UsageError("a 2D model makes volumes plane by plane, not in slabs; take a 3D model")
         if not isinstance(self.settings, Trapezoidal):
             raise UsageError("slabs are walked by `sampler='trapezoidal'` alone")
+        if self.loaded.config.species:
+            raise UsageError("slabs hold phases, and this is a model of intensities; leave out `slabs`")
         if self.steer is not None or self.targets is not None or self.guidance != 1:
             raise UsageError("slabs cannot be steered nor guided; leave out `steer`, `target` and `guidance`")
         return replace(self, slab=slab_of(self.loaded.config.architecture, self.lattice, ranks))
