@@ -35,6 +35,8 @@ def generate(
     porosity: Annotated[float | None, typer.Option(metavar="P", help="Volume fraction of the phase 'pore'.", show_default=False)] = None,
     fraction: Annotated[list[str] | None, typer.Option(metavar="NAME=V", help="Volume fraction of a phase; repeatable. Phases not named share the rest as in the training images.", show_default=False)] = None,
     counts: Annotated[list[str] | None, typer.Option(metavar="NAME=K", help="Voxels of a phase in every sample; repeatable.", show_default=False)] = None,
+    total: Annotated[list[str] | None, typer.Option(metavar="CHANNEL=N", help="Of intensities: particles of a channel in every sample; repeatable.", show_default=False)] = None,
+    mean: Annotated[list[str] | None, typer.Option(metavar="CHANNEL=V", help="Of intensities: mean count of a channel in a voxel; repeatable.", show_default=False)] = None,
     like: Annotated[Path | None, typer.Option(metavar="DATASET", help="Draw every sample's counts from a random real crop of this dataset; with --exact-in those of cells, for larger samples too.", show_default=False)] = None,
     number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="Number of samples.")] = 16,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the samples in voxels, DxHxW in 3D; for a 2D model too, which then makes volumes plane by plane. Default: that of the training crops.", show_default=False)] = None,
@@ -155,6 +157,16 @@ def generate(
     models = {name: load(name, here, say) for name in dict.fromkeys(named.values())}
     across = {axis: models[name] for axis, name in named.items()}
     loaded = load(model, here, say) if model or len(across) < 3 else next(iter(across.values()))
+    numbers = {"totals": parse_pairs("--total", total or [], int), "means": parse_pairs("--mean", mean or [], float)}
+    if loaded.config.species or any(numbers.values()):
+        request.pop("device", None)
+        of_phases = {"planes": across, "scheduler": scheduler, "frequencies": frequencies, "resume": resume}
+        with progress("generating") as update:
+            found = loaded.generate(number, seed=seed, **{**request, **numbers, **of_phases, "progress": update})
+            done = found.save(out)
+        _tell(done)
+        emit_written(done, as_json)
+        return
     samples = loaded.stream(number, planes=across, seed=seed, scheduler=scheduler, **request)
     if maps:
         samples.count()

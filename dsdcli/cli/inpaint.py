@@ -20,6 +20,9 @@ def inpaint(
     porosity: Annotated[float | None, typer.Option(metavar="P", help="Volume fraction of the phase 'pore' in the holes.", show_default=False)] = None,
     fraction: Annotated[list[str] | None, typer.Option(metavar="NAME=V", help="Volume fraction of a phase in the holes; repeatable. Phases not named share the rest as in the training images.", show_default=False)] = None,
     counts: Annotated[list[str] | None, typer.Option(metavar="NAME=K", help="Voxels of a phase in all holes together; repeatable.", show_default=False)] = None,
+    total: Annotated[list[str] | None, typer.Option(metavar="CHANNEL=N", help="Of intensities: particles of a channel in all holes together; repeatable.", show_default=False)] = None,
+    mean: Annotated[list[str] | None, typer.Option(metavar="CHANNEL=V", help="Of intensities: mean count of a channel in the holes; repeatable.", show_default=False)] = None,
+    class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Of intensities: class of the fillings.", show_default=False)] = None,
     number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="Number of fillings.")] = 16,
     model: Model = None,
     phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Label of a phase of the model in this image; once per phase. Default: those of the model.", show_default=False)] = None,
@@ -46,6 +49,7 @@ def inpaint(
     fractions = parse_pairs("--fraction", fraction or [], float)
     voxels = parse_pairs("--counts", counts or [], int)
 
+    from dsdcli.pipeline.intensity_samples import IntensitySamples
     from dsdcli.pipeline.load import load
     from dsdcli.pipeline.output import check_maps, output, save_maps
 
@@ -64,6 +68,9 @@ def inpaint(
             porosity=porosity,
             fractions=fractions,
             counts=voxels,
+            totals=parse_pairs("--total", total or [], int),
+            means=parse_pairs("--mean", mean or [], float),
+            class_name=class_name,
             phases=named,
             plane=plane,
             boundary=boundary,
@@ -73,7 +80,7 @@ def inpaint(
             progress=update,
         )
         written = fillings.save(out)
-    if maps:
+    if maps and not isinstance(fillings, IntensitySamples):
         save_maps(maps, fillings.frequencies, fillings.phases, written.path)
     audit = written.audit
     say(

@@ -9,6 +9,8 @@ from dsdcli.data.scan import read_scan
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.cluster import Cluster
 from dsdcli.pipeline.fields import Map, Profile
+from dsdcli.pipeline.intensity import generate_intensities
+from dsdcli.pipeline.intensity_samples import IntensitySamples
 from dsdcli.pipeline.job import Job, choose_sampler, merge_porosity
 from dsdcli.pipeline.known import Core, Source, known_size, read_known
 from dsdcli.pipeline.model import LoadedModel
@@ -114,6 +116,8 @@ def stream(
         UsageError: a request that cannot be met.
         DataError: ``like`` is unreadable or too small.
     """
+    if model.config.species:
+        raise UsageError(f"{model.path.name} makes intensities, which come all at once: use `generate`")
     wanted = merge_porosity(porosity, fractions)
     counts = dict(counts or {})
     config, named = model.config, list(phases.items()) if isinstance(phases, Mapping) else phases
@@ -165,6 +169,12 @@ def stream(
     return Stream(job, order, indices, whole, part, progress, note, cluster)
 
 
-def generate(model: LoadedModel, n: int = 16, **request: Any) -> Samples:
-    """As `stream`, with all samples at once."""
+def generate(model: LoadedModel, n: int = 16, **request: Any) -> Samples | IntensitySamples:
+    """As `stream`, with all samples at once; of a model of intensities as
+    `dsdcli.pipeline.intensity.generate_intensities`."""
+    if model.config.species:
+        return generate_intensities(model, n, **request)
+    for name in ("totals", "means"):
+        if request.pop(name, None):
+            raise UsageError(f"`{name}` is of intensities; {model.path.name} makes segmented images: use `counts`")
     return stream(model, n, **request).collect()

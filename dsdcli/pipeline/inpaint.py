@@ -12,6 +12,8 @@ from dsdcli.data.voxel import sides
 from dsdcli.device import free_memory, free_ram, require
 from dsdcli.errors import UsageError
 from dsdcli.pipeline.audit import audit_record, decoding_record
+from dsdcli.pipeline.intensity import inpaint_intensities
+from dsdcli.pipeline.intensity_samples import IntensitySamples
 from dsdcli.pipeline.job import RECORD, choose_sampler, merge_porosity, pick_seed
 from dsdcli.pipeline.model import LoadedModel
 from dsdcli.pipeline.output import Fillings
@@ -48,9 +50,13 @@ def inpaint(
     steps: int | None = None,
     eta: float | None = None,
     seed: int | None = None,
+    totals: Mapping[str, int] | None = None,
+    means: Mapping[str, float] | None = None,
+    class_name: str | None = None,
+    guidance: float | None = None,
     note: Note = silent,
     progress: Progress = unseen,
-) -> Fillings:
+) -> Fillings | IntensitySamples:
     """Fill holes in an image with exactly the requested voxels of each phase; nothing outside them is changed.
 
     Masks, boxes and disks add up. Holes that do not touch conserve their own counts; a requested total is shared among
@@ -70,11 +76,22 @@ def inpaint(
         plane: of a volume, for a 2D model: 120 or "z:120", "y:120", "x:120".
         boundary: walls of the image itself.
         sampler, steps, eta, seed, note, progress: as for `dsdcli.pipeline.generate.stream`.
+        totals, means, class_name, guidance: of intensities; as for
+            `dsdcli.pipeline.intensity.inpaint_intensities`.
 
     Raises:
         UsageError: a request that cannot be met, or nothing to fill.
         DataError: an image that cannot be used.
     """
+    if model.config.species:
+        of_phases = {"unknown": unknown is not None, "porosity": porosity is not None, "fractions": fractions}
+        of_phases |= {"counts": counts, "phases": phases, "plane": plane is not None}
+        where = {"masks": masks, "boxes": boxes, "disks": disks, "keep": keep, "boundary": boundary}
+        how = {"sampler": sampler, "steps": steps, "eta": eta, "seed": seed, "note": note, "progress": progress}
+        told = {"totals": totals, "means": means, "class_name": class_name, "guidance": guidance}
+        return inpaint_intensities(model, image, n, **where, **how, **told, **of_phases)
+    if totals or means or class_name:
+        raise UsageError("`totals`, `means` and `class_name` fill intensities; this is a model of segmented images")
     wanted, counts = merge_porosity(porosity, fractions), dict(counts or {})
     if keep and (wanted or counts):
         raise UsageError("`keep=True` takes the counts from the image; leave out `porosity`, `fractions` and `counts`")

@@ -12,7 +12,7 @@ import torch
 from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import Particles, forward
+from dsdcli.process.walk import Particles, forward, hole_kernel
 
 SETTLED = 6.0  # e-foldings of the slowest wave after which nothing is left of an image: of many particles more is seen
 
@@ -57,7 +57,7 @@ def _in_parts(start: torch.Tensor, dose: torch.Tensor, hole: Hole, generator: to
     ratio = torch.zeros(*start.shape[:2], hole.directions, *hole.shape, device=start.device)
     for piece in hole.pieces:
         if piece.box is None:
-            part = _one_by_one(start * piece.walkable(start.device), dose, piece, generator)
+            part = _on_graph(start * piece.walkable(start.device), dose, piece, generator)
             counts, ratio = counts + part.counts, ratio + part.ratio
         else:
             low, sides = piece.box
@@ -77,15 +77,47 @@ def as_particles(counts: torch.Tensor, lattice: Lattice) -> Particles:
 
 def _one_by_one(start: torch.Tensor, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator) -> Crowd:
     """As many particles as are counted, each on its own walk."""
-    images, species = start.shape[:2]
+    species = start.shape[1]
     now, undo = forward(as_particles(start, lattice), dose, lattice, generator)
-    ratio = undo / dose[now.image, None]  # (P, 2d)
     where = (now.image * species + now.phase) * lattice.sites + lattice.ravel(now.site)
+    return _summed(start, now.image, where, undo / dose[now.image, None], lattice)
+
+
+def _on_graph(start: torch.Tensor, dose: torch.Tensor, piece: Hole, generator: torch.Generator) -> Crowd:
+    """Particles of a free-form part of a hole, whose probabilities are worked out once for all of a site."""
+    species = start.shape[1]
+    channel, site = start.flatten(2).flatten(0, 1).nonzero(as_tuple=True)  # (G,) sites that hold any
+    number = start.flatten()[channel * piece.sites + site]
+    image = channel // species
+    row = hole_kernel(Particles(image, channel % species, piece.unravel(site)), dose, piece)  # (G, n)
+    groups, n = row.shape
+    group = torch.arange(groups, device=start.device).repeat_interleave(number)
+    ladder = row.cumsum(1) / row.sum(1, keepdim=True) + torch.arange(groups, device=start.device)[:, None]
+    u = torch.rand(len(group), generator=generator, device=start.device, dtype=torch.float64)
+    at = (torch.searchsorted(ladder.flatten(), u + group, right=True) - group * n).clamp(0, n - 1)
+    inside = piece.walkable(start.device).flatten().nonzero()[:, 0]  # (n,)
+    now, here = inside[at], row[group, at].clamp_min(1e-300)
+    bonds, place, ratios = piece.open_bonds(start.device).flatten(1), piece.unravel(now), []
+    for axis, side in enumerate(piece.shape):
+        for sign in (1, -1):
+            beside = place.clone()
+            beside[:, axis] = (beside[:, axis] + sign) % side
+            there = torch.searchsorted(inside, piece.ravel(beside)).clamp_max(n - 1)
+            ratios.append(row[group, there] / here)
+    ratio = torch.stack(ratios, 1) * bonds[:, now].T
+    return _summed(start, image[group], channel[group] * piece.sites + now, ratio, piece)
+
+
+def _summed(
+    start: torch.Tensor, image: torch.Tensor, where: torch.Tensor, ratio: torch.Tensor, lattice: Lattice
+) -> Crowd:
+    """Particles with their ratios (P, 2d), added up on the sites (P,) where they are."""
+    images, species = start.shape[:2]
+    counts = torch.bincount(where, minlength=start.numel()).view(start.shape)
     summed = torch.zeros(start.numel(), lattice.directions, device=start.device).index_add_(0, where, ratio.float())
     summed = summed.view(images, species, lattice.sites, -1).movedim(-1, 2).unflatten(3, lattice.shape)
     floor = torch.zeros(images, dtype=torch.float64, device=start.device)
-    floor.index_add_(0, now.image, (torch.xlogy(ratio, ratio) - ratio).sum(1))
-    return Crowd(now.occupancy(lattice, images, species), summed, floor)
+    return Crowd(counts, summed, floor.index_add_(0, image, (torch.xlogy(ratio, ratio) - ratio).sum(1)))
 
 
 def _axis_by_axis(start: torch.Tensor, dose: torch.Tensor, lattice: Lattice, generator: torch.Generator) -> Crowd:

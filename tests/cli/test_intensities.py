@@ -1,5 +1,7 @@
 """Intensities by the command: what is read keeps its type and range, and every total is exact."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.species import channels
+from dsdcli.network.config import PRESETS, Architecture
 
 
 def grains(shape, seed, top=12):
@@ -82,3 +85,66 @@ def test_values_that_are_no_counts_are_one_line(dsd, here):
         assert message in err and err.count("\n") == 1
     code, _, err = dsd("ingest", "good.npy", "--levels", 4, "-o", "x.dsd.h5")
     assert code == 2 and "--intensity" in err
+
+
+@pytest.fixture
+def model(dsd, here, monkeypatch):
+    """A run of two steps on a dataset of two classes."""
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8, 16)),) * 2)
+    for name, seed in (("a", 0), ("b", 1)):
+        np.save(f"{name}.npy", grains((20, 8, 8), seed))
+    words = ("--class", "a", "--class", "b", "--max", 12)
+    assert dsd("ingest", "a.npy", "b.npy", "--intensity", "--axes", "t", *words, "-o", "x.dsd.h5")[0] == 0
+    code, _, err = dsd("train", "x.dsd.h5", "--steps", 2, "--batch", 4, "-o", "run")
+    assert code == 0, err
+    return here
+
+
+def test_samples_have_exactly_the_totals_asked_for(dsd, model):
+    words = ("--model", "run", "-n", 3, "--steps", 2, "--seed", 1)
+    for request, totals in (
+        (("--total", "intensity=100"), [100] * 3),
+        (("--mean", "intensity=2.5", "--class", "b", "--guidance", 2), [160] * 3),
+        (("--like", "x.dsd.h5", "--class", "a"), None),
+    ):
+        for name in ("s.tif", "s.npy", "s.h5"):
+            code, _, err = dsd("generate", *words, *request, "-o", name)
+            assert code == 0, err
+        audit = json.loads((model / "s.json").read_text())
+        found = tifffile.imread("s.tif")
+        assert found.dtype == np.uint8 and found.shape == (3, 8, 8) and found.max() <= 12
+        assert np.array_equal(found, np.load("s.npy"))
+        totals = totals or [sample["requested"]["intensity"] for sample in audit["samples"]]
+        assert found.reshape(3, -1).sum(1).tolist() == totals
+        assert all(sample["achieved"] == sample["requested"] for sample in audit["samples"])
+
+
+def test_holes_are_filled_with_the_declared_total_and_nothing_else_changes(dsd, model):
+    image = grains((1, 8, 8), 5)[0]
+    tifffile.imwrite("i.tif", image)
+    words = ("--model", "run", "--box", "0:8,0:4", "-n", 2, "--steps", 2)
+    for request, total in ((("--total", "intensity=77"), 77), ((), int(image[:, :4].sum()))):
+        code, _, err = dsd("inpaint", "i.tif", *words, *request, "-o", "f.tif")
+        assert code == 0, err
+        filled = tifffile.imread("f.tif")
+        assert (filled[:, :, :4].sum((1, 2), dtype=int) == total).all()
+        assert (filled[:, :, 4:] == image[:, 4:]).all()
+
+
+def test_requests_that_cannot_be_met_are_one_line(dsd, model):
+    for words, message in (
+        (("--total", f"intensity={12 * 64 + 1}"), "must lie between 0 and 768"),
+        (("--total", "intensity=-1"), "must lie between"),
+        (("--mean", "intensity=12.1"), "must lie between"),
+        (("--total", "density=3"), "no channel 'density'"),
+        (("--total", "intensity=3", "--mean", "intensity=3"), "give one"),
+        (("--porosity", 0.2), "--porosity is of segmented images"),
+        (("--class", "c"), "has the classes a, b"),
+        (("--size", "8x8x8"), "another dimension"),
+    ):
+        code, out, err = dsd("generate", "--model", "run", "-n", 2, "--steps", 1, *words, "-o", "s.tif")
+        assert (code, out) == (2, ""), err
+        assert message in err and err.count("\n") == 1
+    assert "`" not in err
+    code, _, err = dsd("generate", "--model", "berea-2d", "--total", "pore=3", "-o", "s.tif")
+    assert code == 2 and "--counts" in err

@@ -126,6 +126,23 @@ def test_spreading_is_multinomial():
     assert (chi2.sf(square.numpy(), [13, 14]) > 1e-4).all()
 
 
+def test_a_free_form_hole_is_that_of_the_matrix_exponential():
+    hole = Hole((4, 4), mask=np.tri(4, dtype=bool))
+    start = torch.zeros(1, 2, 4, 4, dtype=torch.int64)
+    start[0, 0, 2, 0], start[0, 1, 3, 3], dose = 20000, 7, 0.8
+    crowd = forward_counts(start, torch.tensor([dose], dtype=torch.float64), hole, seeded())
+    chance = expm(dose * laplacian(hole))[:, 8]
+    found, inside = crowd.counts[0, 0].flatten().numpy(), hole.mask.flatten()
+    square = ((found - 20000 * chance) ** 2)[inside] / (20000 * chance[inside])
+    assert chi2.sf(square.sum(), inside.sum() - 1) > 1e-4
+    assert crowd.counts[0, 1].sum() == 7
+    with np.errstate(divide="ignore", invalid="ignore"):
+        up = np.roll(chance.reshape(4, 4), -1, 0)[:3] / chance.reshape(4, 4)[:3]
+    held = hole.mask[:3] & (crowd.counts[0, 0, :3].numpy() > 0)
+    mean = (crowd.ratio[0, 0, 0, :3] / crowd.counts[0, 0, :3].clamp_min(1)).numpy()
+    assert np.allclose(mean[held], up[held], rtol=1e-4)
+
+
 @pytest.mark.parametrize("lattice", [Lattice((5, 6)), Lattice((5, 6), "periodic"), Lattice((3, 4, 3))])
 def test_a_leap_keeps_totals_and_has_the_mean_it_is_told(lattice):
     n, middle = 40000, tuple(side // 2 for side in lattice.shape)
