@@ -92,7 +92,10 @@ def compare(
         if sizes not in weights:
             weights[sizes] = _resample(*sizes, matched, rng)
         row = _row(key, METRICS[key[0]].kind(axes), vectors, heldout[key], train[key], weights[sizes])
-        if matched and row.metric == "volume-fraction":  # equal by choice of the crops, where there are such crops
+        if matched and row.metric in (
+            "volume-fraction",
+            "mean",
+        ):  # equal by choice of the crops, if there are such
             if alike(vectors[:, 0], heldout[key][:, 0]):
                 row = replace(row, floor=np.nan, ratio=np.nan, low=np.nan, high=np.nan, p=np.nan, verdict="matched")
             else:

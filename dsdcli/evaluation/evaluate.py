@@ -99,7 +99,7 @@ def evaluate(
     metrics = every_metric(len(size)) if metrics is None else metrics
     if n < 2:
         raise DataError("one sample says nothing about an ensemble; generate more (16 or better 64) and evaluate again")
-    repeats = _repeats(n, int(np.prod(size)), crops)
+    repeats = repeats_of(n, int(np.prod(size)), crops)
     rngs = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(6)]
     ensembles: dict[str, RealCrops] = {}
     for split, rng in zip(("heldout", "train"), rngs[:2], strict=True):
@@ -116,7 +116,7 @@ def evaluate(
         progress(measuring * done / total, f"{done} of {total} images measured")
 
     vectors = measure_all(images, names, metrics, workers or Workers(jobs=1), cache, report)
-    generated, heldout, train = _ensembles(vectors, [len(part) for part in stacks])
+    generated, heldout, train = ensembles_of(vectors, [len(part) for part in stacks])
     rows = compare(generated, heldout, train, len(size), match, rngs[2])
     memory = variety = None
     if "memorisation" in metrics:
@@ -148,14 +148,15 @@ def evaluate(
     )
 
 
-def _repeats(n: int, voxels: int, crops: int | None) -> int:
+def repeats_of(n: int, voxels: int, crops: int | None) -> int:
+    """Real crops for every one of n samples."""
     if crops is not None:
         return max(1, -(-crops // n))
     affordable = max(2, _VOXELS // (n * voxels))
     return min(max(2, -(-_CROPS // n)), affordable)
 
 
-def _ensembles(vectors: Sequence[Vectors], sizes: Sequence[int]) -> list[Ensemble]:
+def ensembles_of(vectors: Sequence[Vectors], sizes: Sequence[int]) -> list[Ensemble]:
     """Cut the vectors of all images into ensembles of the given sizes."""
     ends = np.cumsum(sizes)
     return [

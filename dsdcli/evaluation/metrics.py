@@ -8,7 +8,7 @@ import numpy as np
 
 from dsdcli.evaluation.measures import correlation, curvature, lines, network, surfaces, thickness, transport
 from dsdcli.evaluation.measures.permeabilities import permeabilities
-from dsdcli.evaluation.statistics import Correlation, Kind, LinealPath, Number, Sizes
+from dsdcli.evaluation.statistics import Correlation, Kind, LinealPath, Number, Sizes, Spectrum
 from dsdcli.flow.clusters import through_clusters
 
 Key = tuple[str, str]  # name of the metric, subject: a phase, a pair of phases, a phase and an axis
@@ -60,14 +60,26 @@ METRICS: dict[str, Metric] = {
     "memorisation": Metric("Distance to the nearest training crop", "median share", lambda axes: Number()),
     "diversity": Metric("Distance between samples", "mean share", lambda axes: Number()),
     "permeability-estimate": Metric("Permeability, Kozeny-Carman ESTIMATE", "mean", lambda axes: Number(length=2)),
+    "mean": Metric("Mean count of a voxel", "mean", lambda axes: Number()),
+    "variance": Metric("Variance of the counts", "variance", lambda axes: Number()),
+    "histogram": Metric("Histogram of the counts", "mean bin", lambda axes: Sizes(length=0)),
+    "autocovariance": Metric("Autocovariance, mean of the axes", "correlation length", lambda axes: Correlation()),
+    "autocovariance-axis": Metric("Autocovariance, axis by axis", "correlation length", lambda axes: Correlation()),
+    "autocovariance-radial": Metric("Autocovariance, radial", "correlation length", lambda axes: Correlation()),
+    "cross-covariance": Metric("Covariance of two channels", "covariance", lambda axes: Number()),
+    "power-spectrum": Metric("Power spectrum", "sum", lambda axes: Spectrum()),
 }
+_MOMENTS = ("mean", "variance", "histogram", "cross-covariance", "power-spectrum")
+_COVARIANCES = ("autocovariance", "autocovariance-axis", "autocovariance-radial")
+OF_COUNTS = (*_MOMENTS, *_COVARIANCES)  # of intensities
+INTENSITY = (*OF_COUNTS, "memorisation", "diversity")
 _VOLUMES = (
     "mean-curvature",
     "permeability",
 )  # of images only on demand: few percolate, and curvature is Euler's number
 _ON_DEMAND = ("permeability-estimate", "coordination", "throat-size")
 _SLOW = ("pore-size", "diffusivity", "tortuosity", "permeability", "memorisation")
-VOLUME_ALL = tuple(name for name in METRICS if name not in _ON_DEMAND)
+VOLUME_ALL = tuple(name for name in METRICS if name not in (*_ON_DEMAND, *OF_COUNTS))
 ALL = tuple(name for name in VOLUME_ALL if name not in _VOLUMES)
 FAST = tuple(name for name in ALL if name not in _SLOW)
 

@@ -1,5 +1,6 @@
 """Are the samples new, and do they differ from each other? Both asked of real held-out crops too, as the measure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,9 @@ from dsdcli.data.dataset import Dataset
 from dsdcli.evaluation.compare import Row, resampling_weights
 from dsdcli.evaluation.crops import fractions
 from dsdcli.evaluation.neighbours import Neighbour, nearest_crops
+
+Nearest = Callable[[np.ndarray, Dataset], list[Neighbour]]
+Pairwise = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 MOST = 256  # samples searched for in the training images
 _REPEATS = 2  # held-out crops searched for, per sample
@@ -35,7 +39,9 @@ class Novelty:
     pair: tuple[int, np.ndarray]
 
 
-def memorisation(stack: np.ndarray, heldout: np.ndarray, dataset: Dataset, rng: np.random.Generator) -> Novelty:
+def memorisation(
+    stack: np.ndarray, heldout: np.ndarray, dataset: Dataset, rng: np.random.Generator, nearest: Nearest = nearest_crops
+) -> Novelty:
     """Compare the distances of samples to their nearest training crops with those of held-out crops.
 
     Crops are searched over all positions and symmetries, for the first `MOST` samples.
@@ -45,6 +51,7 @@ def memorisation(stack: np.ndarray, heldout: np.ndarray, dataset: Dataset, rng: 
         heldout: real crops of like volume fractions, (n * r, *L), those of sample i at [i * r, (i + 1) * r).
         dataset: the training images.
         rng: of the bootstrap.
+        nearest: finds the nearest training crops.
 
     Raises:
         DataError: the training images hold no crop of this size.
@@ -52,9 +59,9 @@ def memorisation(stack: np.ndarray, heldout: np.ndarray, dataset: Dataset, rng: 
     repeats = len(heldout) // len(stack)
     crops = heldout.reshape(len(stack), repeats, *heldout.shape[1:])[:MOST, :_REPEATS]
     stack = stack[:MOST]
-    found = nearest_crops(stack, dataset)
+    found = nearest(stack, dataset)
     distances = _distances(found)
-    real = _distances(nearest_crops(crops.reshape(-1, *stack.shape[1:]), dataset)).reshape(len(stack), -1)
+    real = _distances(nearest(crops.reshape(-1, *stack.shape[1:]), dataset)).reshape(len(stack), -1)
     counted, expected = _count_copies(distances, real, _COPY)
     weights = resampling_weights(len(stack), rng)
     ratios = [_ratio(_median(real.mean(axis=1), w), _median(distances, w)) for w in weights]
@@ -69,7 +76,9 @@ def memorisation(stack: np.ndarray, heldout: np.ndarray, dataset: Dataset, rng: 
     return Novelty(row, distances, real, counted, expected, (closest, found[closest].crop))
 
 
-def diversity(stack: np.ndarray, heldout: np.ndarray, phases: int, rng: np.random.Generator) -> Novelty:
+def diversity(
+    stack: np.ndarray, heldout: np.ndarray, phases: int, rng: np.random.Generator, pairwise: Pairwise | None = None
+) -> Novelty:
     """Compare the distances among samples with those among as many real crops.
 
     Args:
@@ -77,14 +86,16 @@ def diversity(stack: np.ndarray, heldout: np.ndarray, phases: int, rng: np.rando
         heldout: real crops of like volume fractions, (n, *L).
         phases: their number.
         rng: of the bootstrap.
+        pairwise: distances of images of another kind, and those of unrelated ones, (n, n) each.
     """
     n = len(stack)
-    ours, theirs = _pairwise(stack, phases), _pairwise(heldout, phases)
+    pairwise = pairwise or (lambda images: (_pairwise(images, phases), _by_chance(images, phases)))
+    (ours, ours_by_chance), (theirs, theirs_by_chance) = pairwise(stack), pairwise(heldout)
     others = ~np.eye(n, dtype=bool)
     typical = theirs[others].mean()
     twins = [
-        int(((distances < _TWIN * _by_chance(images, phases)) & others).any(axis=1).sum())
-        for images, distances in ((stack, ours), (heldout, theirs))
+        int(((distances < _TWIN * chance) & others).any(axis=1).sum())
+        for chance, distances in ((ours_by_chance, ours), (theirs_by_chance, theirs))
     ]
     means = []
     for weight in resampling_weights(n, rng):

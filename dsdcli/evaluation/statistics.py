@@ -85,6 +85,22 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Spectrum:
+    """Power in shells of wavenumbers from 1 on. The summary is its sum, the variance of the images.
+
+    Distance: sum of |difference| relative to the sum of the real spectrum.
+    """
+
+    length: int = 0
+
+    def summary(self, mean: np.ndarray) -> np.ndarray:
+        return mean.sum(-1)
+
+    def distance(self, mean: np.ndarray, real: np.ndarray) -> np.ndarray:
+        return _relative(np.abs(mean - real).sum(-1), real.sum(-1))
+
+
+@dataclass(frozen=True)
 class Number:
     """A plain number: vector (x, |x|). Distance: |difference of the means| relative to the real mean of |x|."""
 

@@ -16,11 +16,12 @@ from dsdcli.errors import UsageError
 from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.evaluate import Evaluation
 from dsdcli.evaluation.evaluate import evaluate as compare
-from dsdcli.evaluation.metrics import FAST, METRICS, VOLUME_ALL
+from dsdcli.evaluation.metrics import FAST, INTENSITY, METRICS, VOLUME_ALL
 from dsdcli.evaluation.workers import Workers
 from dsdcli.files import check_outputs
 from dsdcli.moves import settle
 from dsdcli.pipeline.defaults import newest_dataset, newest_samples, recorded_dataset
+from dsdcli.pipeline.evaluate_intensity import evaluate_intensities
 from dsdcli.pipeline.gates import check_gates, failed_gates
 from dsdcli.pipeline.inputs import differences, named_phases, open_real, read_stack, with_voxels_of
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
@@ -130,7 +131,7 @@ def evaluate(
     chosen, _ = choose_metrics(metrics), check_seed(seed)
     if crops is not None and not 1 <= crops <= MOST_CROPS:
         raise UsageError(f"`crops={crops}`: it must lie between 1 and {MOST_CROPS}")
-    check_gates(gates or {}, chosen)
+    check_gates(gates or {}, (*chosen, *INTENSITY) if metrics in ("all", "fast") else chosen)
     if samples is None:
         samples = _newest_samples(note)
     path = Path(samples) if isinstance(samples, Path | str) else None
@@ -141,6 +142,12 @@ def evaluate(
     if path and not path.exists():
         raise UsageError(f"there is no samples file {path}; make one with: dsd generate -o {path}")
     dataset = _open_real(real, samples, ignore, [str(mask) for mask in ignore_masks], note)
+    if dataset.species:
+        if report is not None or resample or phases:
+            raise UsageError("`report`, `resample` and `phases` are of segmented images; leave them out")
+        wanted = INTENSITY if metrics in ("all", "fast") else chosen
+        of = evaluate_intensities(samples, dataset, wanted, match, crops, seed, class_name, note, progress)
+        return Evaluated(*of, failed_gates(gates or {}, of[0]))
     named = list(phases.items()) if isinstance(phases, Mapping) else list(phases)
     stack = _read(samples, dataset, named, skip_bad, note)
     dataset = _of_class(dataset, class_name, stack, note)

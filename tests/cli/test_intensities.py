@@ -148,3 +148,13 @@ def test_requests_that_cannot_be_met_are_one_line(dsd, model):
     assert "`" not in err
     code, _, err = dsd("generate", "--model", "berea-2d", "--total", "pore=3", "-o", "s.tif")
     assert code == 2 and "--counts" in err
+
+
+def test_samples_are_judged_beside_real_ones(dsd, model):
+    assert dsd("generate", "--model", "run", "--class", "b", "-n", 4, "--steps", 1, "-o", "s.tif")[0] == 0
+    code, out, err = dsd("evaluate", "s.tif", "--crops", 8, "--json")
+    assert code == 0, err
+    assert "class b, as that of the samples" in err
+    rows = {row["metric"]: row for row in json.loads(out)["metrics"]}
+    assert {"mean", "histogram", "autocovariance", "power-spectrum", "memorisation", "diversity"} <= rows.keys()
+    assert dsd("evaluate", "s.tif", "--metrics", "interface")[0] == 2
