@@ -98,7 +98,7 @@ def generate_intensities(
         raise UsageError("`like` draws the totals from real crops; leave out `totals` and `means`")
     if size is not None and len(size) != model.config.ndim:
         raise UsageError(f"{model.path.name} makes {model.config.ndim}D images; `size={size}` has another dimension")
-    job = Job.of(model, size, boundary, _sampler(sampler, steps, eta), seed, batch).of_class(class_name, guidance)
+    job = Job.of(model, size, boundary, _sampler(sampler, steps, eta), seed, batch).towards(class_name, None, guidance)
     indices = range(n) if indices is None else indices
     config, lattice = model.config, job.lattice
     if like is not None:
@@ -173,7 +173,7 @@ def inpaint_intensities(
         raise UsageError("the mask is empty, or covers the whole image; mark the voxels to fill, and leave some")
     hole = Hole(shape, as_boundary(boundary), mask=mask)
     job = Job.of(model, shape, boundary, _sampler(sampler, steps, eta), pick_seed(seed), None)
-    job = job.of_class(class_name, guidance)
+    job = job.towards(class_name, None, guidance)
     sizes = np.bincount(hole.parts.ravel())[1:]
     held = np.stack([around[:, hole.parts == part].sum(1) for part in range(1, len(sizes) + 1)])  # (R, C)
     if totals or means:
