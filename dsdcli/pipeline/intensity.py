@@ -71,6 +71,7 @@ def generate_intensities(
     sampler: str | Sampler = "trapezoidal",
     steps: int | None = None,
     eta: float | None = None,
+    grid: str | None = None,
     batch: int | None = None,
     seed: int | None = None,
     indices: range | None = None,
@@ -83,7 +84,7 @@ def generate_intensities(
     Args:
         totals, means: particles by channel, in all or for each voxel.
         like: draw every sample's totals from a random real crop of this dataset.
-        size, boundary, class_name, guidance, sampler, steps, eta, batch, seed, indices, note, progress: as of
+        size, boundary, class_name, guidance, sampler, steps, eta, grid, batch, seed, indices, note, progress: as of
             `dsdcli.pipeline.generate.stream`.
 
     Raises:
@@ -98,7 +99,9 @@ def generate_intensities(
         raise UsageError("`like` draws the totals from real crops; leave out `totals` and `means`")
     if size is not None and len(size) != model.config.ndim:
         raise UsageError(f"{model.path.name} makes {model.config.ndim}D images; `size={size}` has another dimension")
-    job = Job.of(model, size, boundary, _sampler(sampler, steps, eta), seed, batch).towards(class_name, None, guidance)
+    job = Job.of(model, size, boundary, _sampler(sampler, steps, eta, grid), seed, batch).towards(
+        class_name, None, guidance
+    )
     indices = range(n) if indices is None else indices
     config, lattice = model.config, job.lattice
     if like is not None:
@@ -193,10 +196,10 @@ def inpaint_intensities(
     return IntensitySamples(stack, config.species, config.voxel_size, config.voxel_unit, audit)
 
 
-def _sampler(sampler: str | Sampler, steps: int | None, eta: float | None) -> Sampler:
+def _sampler(sampler: str | Sampler, steps: int | None, eta: float | None, grid: str | None = None) -> Sampler:
     """The sampler; the usual one goes down to the dose at which intensities are rounded."""
     end = DOSE_END if sampler == Trapezoidal.name else None
-    return choose_sampler(sampler, steps=steps, eta=eta, dose_end=end)
+    return choose_sampler(sampler, steps=steps, eta=eta, grid=grid, dose_end=end)
 
 
 def _read_image(image: np.ndarray | str | Path, species: Sequence[Species], ndim: int) -> np.ndarray:
