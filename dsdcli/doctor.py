@@ -160,6 +160,6 @@ def _models(problems: list[Problem]) -> list[dict[str, Any]]:
         except DsdError as error:
             problems.append(Problem(f"the shipped model {name} is unusable: {error}", _REINSTALL))
             continue
-        phases = [each.name for each in (*config.phases, *config.species)]
+        phases = [phase.name for phase in config.phases] or [channel.name for channel in config.species]
         models.append({"name": name, "path": str(path), "phases": phases, "size": list(config.size)})
     return models

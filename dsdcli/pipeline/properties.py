@@ -54,13 +54,17 @@ def measured_bank(
     path, names = measured_beside(dataset), [phase.name for phase in dataset.phases]
     cache = Cache(path, names)
     note(f"measuring {', '.join(settings.condition)} on {len(images)} crops, once; kept in {path}")
+
+    def counted(done: int, total: int) -> None:
+        progress(done, total, "crops measured")
+
     vectors = measure_all(
         images,
         names,
         sorted({quantity.metric for quantity in quantities}),
         Workers(),
         cache,
-        lambda done, total: progress(done, total, "crops measured"),
+        counted,
     )
     cache.write()
     values = np.array([[quantity.summary(found, len(settings.size)) for quantity in quantities] for found in vectors])

@@ -1,6 +1,5 @@
 """Training on intensities: counts that walk, what the network should say of them, and the model it makes."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +35,7 @@ class WalkedCounts(Walked):
         known: torch.Tensor | None = None,
         kinds: torch.Tensor | None = None,
         share: slice = ALL,
+        properties: torch.Tensor | None = None,
     ) -> "WalkedCounts":
         """Let the particles of the images walk on the lattice, or in the hole that it is; all others are frozen."""
         kinds = torch.full_like(dose, -1, dtype=torch.int64) if kinds is None else kinds
@@ -57,7 +57,7 @@ class WalkedCounts(Walked):
             batch,
             torch.zeros_like(images[share][:, 0], dtype=torch.bool),
             kinds[share],
-            images.new_empty((len(images[share]), 0), dtype=torch.float32),
+            (images.new_empty((len(images), 0), dtype=torch.float32) if properties is None else properties)[share],
         )
 
 
@@ -81,7 +81,10 @@ class IntensityTrainer(Trainer):
 
     network: ClassVar[type[UndoNet]] = IntensityNet
     walked: ClassVar[type[Walked]] = WalkedCounts
-    highest: ClassVar[Callable[[Lattice], float]] = staticmethod(settling_dose)
+
+    def highest(self, domain: Lattice) -> float:
+        """That at which the counts have settled."""
+        return settling_dose(domain)
 
     def known(self, number: int, lattice: Lattice, rng: np.random.Generator) -> None:
         """Nothing."""

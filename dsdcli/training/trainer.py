@@ -6,9 +6,8 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import methodcaller
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,9 +15,8 @@ import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
-from dsdcli.errors import DataError, UsageError
+from dsdcli.errors import DataError
 from dsdcli.network.checkpoint import load_tensors, save_tensors
-from dsdcli.network.conditions import retold
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
@@ -30,6 +28,7 @@ from dsdcli.training.holes import Holes
 from dsdcli.training.known import random_known
 from dsdcli.training.loss import Losses, Walked, losses
 from dsdcli.training.recipes import WIDE, TrainSettings, wider_crops
+from dsdcli.training.start import start_from
 from dsdcli.training.told import Bank, Told, draw_told, validation_crops
 
 STATE = "state.safetensors"
@@ -55,8 +54,8 @@ class Report:
 class Trainer:
     """Trains one model on one dataset; everything needed to go on identically is in `save` / `restore`.
 
-    A recipe of another kind is a subclass: with another ``network``, `doses` or `losses`, ``walked`` images, or
-    ``highest`` dose that a domain needs.
+    A recipe of another kind is a subclass: with another ``network``, ``walked`` images, `doses`, `losses`, or
+    `highest` dose that a domain needs.
 
     Args:
         ranks: each has its own trainer, all do the same steps together. Every one draws all random numbers of a batch
@@ -67,7 +66,6 @@ class Trainer:
 
     network: ClassVar[type[UndoNet]] = UndoNet
     walked: ClassVar[type[Walked]] = Walked
-    highest: ClassVar[Callable[[Lattice], float]] = staticmethod(methodcaller("mixing_dose"))
 
     def __init__(
         self,
@@ -106,27 +104,8 @@ class Trainer:
         return found
 
     def start_from(self, model: UndoNet) -> None:
-        """Begin with the weights of another model instead of random ones; classes and properties that it is not told
-        begin without an effect.
-
-        Raises:
-            UsageError: the two differ in architecture, dimension or number of phases.
-        """
-        if model.config.architecture.kind != self.model.config.architecture.kind:
-            raise UsageError(
-                "the model to start from is of format 2, which still generates but is not trained on; start from one "
-                "that this version has trained, or from random weights"
-            )
-        weights = {name: tensor for name, tensor in model.state_dict().items() if name != "calibration"}
-        if model.conditions != self.model.conditions:
-            weights = retold(weights, model.conditions, self.model.conditions)
-        for network in (self.model, self.average):
-            try:
-                network.load_state_dict(weights)
-            except RuntimeError as error:
-                raise UsageError(
-                    "the model to start from has another preset, dimension or number of phases than this run"
-                ) from error
+        """As `dsdcli.training.start.start_from`."""
+        start_from(model, self.model, self.average)
 
     def run(self) -> Iterator[Report]:
         """Train to the end of the settings, one report a step; may be left at any report and resumed from `save`."""
@@ -217,10 +196,10 @@ class Trainer:
             dose = self.doses(number, config.dose_min, high, generator)
             known = None if isinstance(domain, Hole) else self.known(number, domain, rng)
             kinds, properties = (part.to(self.device) for part in told.tensors(slice(done, done + number)))
-            more = {"properties": properties} if self.bank else {}  # intensities are told none
             low, end = (min(max(at - done, 0), number) for at in (mine.start, mine.stop))
             share = slice(low, end) if self.ranks.count > 1 else ALL
-            parts.append(self.walked.draw(images, config.carried, dose, domain, generator, known, kinds, share, **more))
+            drawn = (images, config.carried, dose, domain, generator, known, kinds, share, properties)
+            parts.append(self.walked.draw(*drawn))
             done += number
         return self.walked.join(parts)
 
@@ -231,6 +210,10 @@ class Trainer:
             if rng.random() < self.settings.known:
                 mask[:] = random_known(lattice.shape, rng)
         return torch.from_numpy(masks).to(self.device)
+
+    def highest(self, domain: Lattice) -> float:
+        """Dose at which all is mixed on a domain: none of more is trained there."""
+        return domain.mixing_dose()
 
     def doses(self, number: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
         """Doses (B,) of the crops of a batch."""

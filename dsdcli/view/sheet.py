@@ -90,7 +90,7 @@ def intensity_image(
         tiles = np.moveaxis(grey, 1, -1)
     else:
         tiles = np.concatenate(list(np.moveaxis(grey, 1, 0)), -1)[..., None].repeat(3, -1)
-    columns, factor = _layout(len(tiles), *tiles.shape[1:3], columns)
+    columns, factor = _layout(len(tiles), tiles.shape[1], tiles.shape[2], columns)
     return _tiled(_enlarged(tiles, factor), legend, columns, titles)
 
 

@@ -76,6 +76,7 @@ def _voxels(series: tifffile.TiffPageSeries, path: Path) -> np.ndarray:
     """Where they are many and lie in one piece, as they are in the file; or else what is decoded of them."""
     if not is_large(series.nbytes):
         return series.asarray()
+    assert series.parent is not None  # its file is open
     stored = series.dtype.newbyteorder(series.parent.byteorder)
     if series.dataoffset is not None and stored.isnative and series.dataoffset % stored.itemsize == 0:
         return in_file(path, series.shape, stored, series.dataoffset)
