@@ -22,11 +22,13 @@ from dsdcli.data.phases import IGNORED
 LEVEL = 0.95  # of all intervals
 LEAST = 5.0  # independent volumes below which an image says nothing
 NARROW = 3.0  # correlation lengths that it must be wide as well, unless there are many
+SMALLEST = 24  # and voxels: below that fine structure by chance makes an image take itself for large
 WIDE = 0.1  # half an interval over the fraction, from which a user is told of it without asking
 UNEQUAL = 1.5  # ratio of correlation lengths from which a structure counts as anisotropic
 _WAVES = {2: 8, 3: 10}  # slow cosines used, by dimension
 _MANY = 10  # independent images from which their differences alone say how much a fraction varies
 _CELLS = {2: 32, 3: 16}  # per axis, by dimension: slow waves are the same on blocks of voxels
+_FEW = 5  # independent volumes along each axis up to which waves alone are not trusted to count them
 _LINES = 4096  # lines along each axis that the covariance is measured on
 _Z = 1.96
 
@@ -37,7 +39,7 @@ class PhaseFraction:
 
     Attributes:
         low, high: interval that holds the material's fraction in 95 of 100 cases.
-        volumes: how many independent volumes (areas in 2D) the images are worth.
+        volumes: how many independent volumes (areas in 2D) the images are worth; of few a cautious count.
         integral_range: in voxels, with its 95 % interval.
         lengths: correlation length along each axis, in voxels: where the covariance is 1/e of its value at lag 0.
         widths: side of the narrowest image along each axis, in correlation lengths.
@@ -137,13 +139,27 @@ def _phase_fraction(images: Sequence[np.ndarray], known: Sequence[np.ndarray], i
     spread = fraction * (1 - fraction) + variance  # that within the images lacks the variance of their mean
     if not variance:
         return nothing
-    volumes = spread / variance
+    by_waves = spread / variance
     grown = strength / spread * float(np.mean([beyond for _, beyond in shares]))
     widths = tuple(min(image.shape[axis] for image in images) / length for axis, length in enumerate(lengths))
+    volumes = by_waves if many else _doubted(by_waves, len(images) * math.prod(w / 2 for w in widths), ndim)
     low, high = _interval(fraction, volumes, freedom)
     ranges = _range_interval(grown, freedom)
-    speaks = volumes >= LEAST and (many or min(widths) >= NARROW)
+    speaks = by_waves >= LEAST and (
+        many or (min(widths) >= NARROW and min(min(image.shape) for image in images) >= SMALLEST)
+    )
     return PhaseFraction(name, fraction, low, high, volumes, grown, *ranges, lengths, widths, freedom, speaks)
+
+
+def _doubted(by_waves: float, by_lengths: float, ndim: int) -> float:
+    """How many independent volumes there are, where images may be too small for waves to count them.
+
+    A small window that shows fine structure by chance takes itself for larger than it is. So up to 5 volumes an axis
+    the smaller of two counts holds: that of the waves, and that of cells two correlation lengths wide, the integral
+    range of an exponential covariance. From 10 an axis on the waves alone count; between them a mean of both.
+    """
+    trust = min(1.0, max(0.0, math.log(by_waves / _FEW**ndim) / (ndim * math.log(2))))
+    return float(by_waves**trust * min(by_waves, by_lengths) ** (1 - trust))
 
 
 def _interval(fraction: float, volumes: float, freedom: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from dsdcli.data.voxel import VoxelSize, parse_voxel_size
 from dsdcli.device import pick_device
 from dsdcli.errors import DataError, UsageError
 from dsdcli.evaluation.metrics import METRICS
-from dsdcli.evaluation.representative import LEAST, NARROW, UNEQUAL, PhaseFraction, phase_fractions
+from dsdcli.evaluation.representative import LEAST, NARROW, SMALLEST, UNEQUAL, PhaseFraction, phase_fractions
 from dsdcli.evaluation.window_sizes import Spread, fraction_spreads, metric_spreads
 from dsdcli.evaluation.workers import Workers
 from dsdcli.files import atomic, require_folder
@@ -238,14 +238,20 @@ def _silent(found: Sequence[PhaseFraction]) -> list[str]:
     return [
         f"too small to say anything of the volume fraction of {about.phase} in the material: "
         + (
-            f"it takes {NARROW:g} correlation lengths along each axis and {LEAST:g} independent volumes, and there are "
-            f"{min(about.widths):.1f} and {about.volumes:.1f}"
+            f"it takes {NARROW:g} correlation lengths and {SMALLEST} voxels along each axis and {LEAST:g} independent "
+            f"volumes, and there are {min(about.widths):.1f}, {_narrowest(about)} and {about.volumes:.1f}"
             if 0 < about.fraction < 1
             else "the images hold " + ("nothing else" if about.fraction else "none of it")
         )
         for about in found
         if not about.speaks
     ]
+
+
+def _narrowest(about: PhaseFraction) -> int:
+    """Voxels along the shortest axis."""
+    known = [w * n for w, n in zip(about.widths, about.lengths, strict=True)]
+    return round(min(known)) if all(map(math.isfinite, known)) else 0
 
 
 def _unequal(found: Sequence[PhaseFraction]) -> list[str]:

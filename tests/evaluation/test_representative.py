@@ -34,6 +34,23 @@ def test_interval_and_integral_range_of_a_mosaic(shape, grain, fraction):
     assert np.mean([about.integral_low <= grain ** len(shape) <= about.integral_high for about in spoken]) > 0.8
 
 
+def test_few_volumes_are_counted_with_caution():
+    rng = np.random.default_rng(2)
+    small = [phase_fractions([mosaic((40, 40), 6, 0.3, rng)], NAMES)[0] for _ in range(60)]
+    large = phase_fractions([mosaic((400, 400), 3, 0.3, rng)], NAMES)[0]
+
+    def by_waves(about):
+        side = 40 if about in small else 400
+        return side**2 / about.integral_range
+
+    for about in small:
+        assert by_waves(about) > 18 or about.volumes <= np.prod(about.widths) / 4 * (1 + 1e-9)
+    assert min(map(by_waves, small)) <= 18
+    assert large.volumes == pytest.approx(by_waves(large), rel=0.1)
+    narrow = phase_fractions([mosaic((23, 90), 3, 0.3, rng)], NAMES)[0]
+    assert not narrow.speaks and min(narrow.widths) > 3 and narrow.volumes > 5
+
+
 def test_the_interval_narrows_with_the_image():
     rng = np.random.default_rng(0)
     small, large = (phase_fractions([mosaic((side, side), 4, 0.4, rng)], NAMES)[0] for side in (64, 512))
