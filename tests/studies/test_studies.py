@@ -56,6 +56,7 @@ def test_exactness(study):
     assert re.search(r"^8 samples, .* 8 have requested == achieved counts, 0 have not$", said, re.MULTILINE)
     assert re.search(r"^8 images with \d+ holes, .* 8 exact in every hole, 8 untouched outside$", said, re.MULTILINE)
     assert re.search(r"^8 maps with \d+ cells .* 8 exact in every cell, 8 with all known", said, re.MULTILINE)
+    assert re.search(r"^8 images, .* voxels known: 8 with exact totals, 8 with all known", said, re.MULTILINE)
     assert re.search(r"^1 volumes, \d+ voxels: 1 have requested == achieved counts, 0 have not$", said, re.MULTILINE)
 
 
