@@ -17,7 +17,7 @@ from dsdcli.record import provenance
 def ingest_intensity(
     files: Sequence[str],
     out: Path | None,
-    reading: tuple[Any, ...],
+    reading: tuple[Any, Any, Any, Any, Any, Any],
     channels: Sequence[str],
     levels: int | None,
     largest: int | None,

@@ -84,12 +84,12 @@ def inpaint(
         DataError: an image that cannot be used.
     """
     if model.config.species:
-        of_phases = {"unknown": unknown is not None, "porosity": porosity is not None, "fractions": fractions}
-        of_phases |= {"counts": counts, "phases": phases, "plane": plane is not None}
-        where = {"masks": masks, "boxes": boxes, "disks": disks, "keep": keep, "boundary": boundary}
-        how = {"sampler": sampler, "steps": steps, "eta": eta, "seed": seed, "note": note, "progress": progress}
-        told = {"totals": totals, "means": means, "class_name": class_name, "guidance": guidance}
-        return inpaint_intensities(model, image, n, **where, **how, **told, **of_phases)
+        words: dict[str, Any] = {"masks": masks, "boxes": boxes, "disks": disks, "keep": keep, "boundary": boundary}
+        words |= {"sampler": sampler, "steps": steps, "eta": eta, "seed": seed, "note": note, "progress": progress}
+        words |= {"totals": totals, "means": means, "class_name": class_name, "guidance": guidance}
+        words |= {"unknown": unknown is not None, "porosity": porosity is not None, "fractions": fractions}
+        words |= {"counts": counts, "phases": phases, "plane": plane is not None}
+        return inpaint_intensities(model, image, n, **words)
     if totals or means or class_name:
         raise UsageError("`totals`, `means` and `class_name` fill intensities; this is a model of segmented images")
     wanted, counts = merge_porosity(porosity, fractions), dict(counts or {})
@@ -120,13 +120,13 @@ def inpaint(
     parts, number = hole.parts, len(config.phases)
     if wanted or counts:
         whole = resolve_counts(config.phases, int(hole.mask.sum()), wanted, counts, config.fractions)
-        totals = np.tile(shared(whole, parts), (n, 1, 1))
+        rows = np.tile(shared(whole, parts), (n, 1, 1))
     elif unknown is not None:
-        totals = drawn(scan.image, scan.unknown | hole.mask, parts, number, n, seed)
+        rows = drawn(scan.image, scan.unknown | hole.mask, parts, number, n, seed)
         note("counts drawn from known places with like surroundings (see `fractions`, `counts`)")
     else:
-        totals = np.tile(kept(scan.image, parts, number), (n, 1, 1))
-    return _fill(model, scan, hole, totals, chosen, seed, progress)
+        rows = np.tile(kept(scan.image, parts, number), (n, 1, 1))
+    return _fill(model, scan, hole, rows, chosen, seed, progress)
 
 
 def _hole(mask: np.ndarray, boundary: str) -> Hole:

@@ -27,6 +27,7 @@ from dsdcli.sampling.blocks import fitting_batch
 from dsdcli.sampling.counts import largest_remainder
 from dsdcli.sampling.intensity import DOSE_END, generate_counts
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.sweeps import PlaneSweeps
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 
@@ -223,7 +224,7 @@ def _draw(
 ) -> tuple[np.ndarray, list[dict[str, float]], float]:
     """Images (n, C, *L) with these totals (n, R, C), how far each was rounded, and the seconds that it took."""
     network = model.network
-    assert isinstance(network, IntensityNet)
+    assert isinstance(network, IntensityNet) and not isinstance(job.settings, PlaneSweeps)
     batch = min(job.batch, fitting_batch(model.config, lattice, model.device, free_memory(model.device)))
     began, done = time.monotonic(), []
     states = generate_counts(

@@ -6,6 +6,7 @@ particles of `dsdcli.process.walk` one by one (method.md, section 15). Counts ar
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -61,7 +62,7 @@ def _in_parts(start: torch.Tensor, dose: torch.Tensor, hole: Hole, generator: to
             counts, ratio = counts + part.counts, ratio + part.ratio
         else:
             low, sides = piece.box
-            box = (..., *(slice(a, a + side) for a, side in zip(low, sides, strict=True)))
+            box: tuple[Any, ...] = (..., *(slice(a, a + side) for a, side in zip(low, sides, strict=True)))
             part = forward_counts(start[box], dose, Lattice(sides), generator)
             counts[box], ratio[box] = part.counts, part.ratio
         floor += part.floor

@@ -41,7 +41,9 @@ class GuidedCounts(Guided):
     def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given) -> torch.Tensor:
         told, untold = (self.model.clean(counts, dose, lattice, g) for g in (given, replace(given, kinds=None)))
         one, none = (e.clamp_min(LEAST).log() for e in (told, untold))
-        return torch.minimum(torch.lerp(none, one, self.weight).exp(), self.model.caps.double())
+        caps = self.model.caps
+        assert isinstance(caps, torch.Tensor)  # of a model of intensities
+        return torch.minimum(torch.lerp(none, one, self.weight).exp(), caps.double())
 
 
 def walk_back(
@@ -69,6 +71,7 @@ def walk_back(
         counts, first = leap_counts(counts, directed, lattice, generators, directed)
         yield counts
         directed, _ = sampler.means(_undo(counts, rates, lattice, between), between, half)
+        assert first is not None  # the mean of what was followed
         counts, _ = leap_counts(counts, torch.relu(2 * directed - first), lattice, generators)
         yield counts
 
@@ -136,10 +139,10 @@ def generate_counts(
         doses = torch.full((len(wanted),), sampler.dose_end, dtype=torch.float64, device=device)
         expected = clean(counts, doses, lattice)
         ties = [torch.rand(e.shape, generator=g, device=device) for e, g in zip(expected, generators, strict=True)]
-        expected = (expected + TIE_BREAK * torch.stack(ties)).cpu().numpy()
+        wished = (expected + TIE_BREAK * torch.stack(ties)).cpu().numpy()
         rounded = [
             round_counts(e, n, own, caps, lattice.parts, around)
-            for e, n, own in zip(expected, counts.cpu().numpy(), wanted, strict=True)
+            for e, n, own in zip(wished, counts.cpu().numpy(), wanted, strict=True)
         ]
         done += 1
         yield Progress(done, total, tuple(zip(members, rounded, strict=True)))
