@@ -53,10 +53,11 @@ def stream(
     target: Mapping[str, float] | None = None,
     class_name: str | None = None,
     guidance: float | None = None,
-    sampler: str | Sampler = "trapezoidal",
+    sampler: str | Sampler | None = None,
     steps: int | None = None,
     eta: float | None = None,
     grid: str | None = None,
+    tolerance: float | None = None,
     batch: int | None = None,
     seed: int | None = None,
     indices: range | None = None,
@@ -100,8 +101,8 @@ def stream(
             (`condition` of `dsdcli.train`): ``{"interface": 0.05}``.
         class_name: material of the samples, of a model of several; by default any of them.
         guidance: how much class and target count: 1 as trained, more to exaggerate what sets them apart.
-        sampler: name of a registered sampler, or a sampler.
-        steps, eta, grid: settings of the sampler, where it is given by name.
+        sampler: name of a registered sampler, or a sampler; by default "trapezoidal", or "adaptive" with a tolerance.
+        steps, eta, grid, tolerance: settings of the sampler, where it is given by name.
         batch: samples computed at a time, which changes memory and speed, not the samples.
         seed: by default a new one.
         indices: make only these samples of the job, one after another: ranges that cover ``range(n)`` make, with one
@@ -121,7 +122,7 @@ def stream(
     wanted = merge_porosity(porosity, fractions)
     counts = dict(counts or {})
     config, named = model.config, list(phases.items()) if isinstance(phases, Mapping) else phases
-    chosen = choose_sampler(sampler, steps=steps, eta=eta, grid=grid)
+    chosen = choose_sampler(sampler, steps=steps, eta=eta, grid=grid, tolerance=tolerance)
     ndim = len(size) if size else config.ndim
     if known is None and unknown is not None:
         raise UsageError("`unknown` is a label in an image; give it by `known`")

@@ -23,7 +23,9 @@ from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice, as_boundary
 from dsdcli.process.rounding import Rounded
+from dsdcli.sampling.adaptive import Adaptive
 from dsdcli.sampling.blocks import fitting_batch
+from dsdcli.sampling.corrector import Corrector
 from dsdcli.sampling.counts import largest_remainder
 from dsdcli.sampling.intensity import DOSE_END, generate_counts
 from dsdcli.sampling.sampler import Sampler
@@ -69,10 +71,11 @@ def generate_intensities(
     boundary: str | None = None,
     class_name: str | None = None,
     guidance: float | None = None,
-    sampler: str | Sampler = "trapezoidal",
+    sampler: str | Sampler | None = None,
     steps: int | None = None,
     eta: float | None = None,
     grid: str | None = None,
+    tolerance: float | None = None,
     batch: int | None = None,
     seed: int | None = None,
     indices: range | None = None,
@@ -85,8 +88,8 @@ def generate_intensities(
     Args:
         totals, means: particles by channel, in all or for each voxel.
         like: draw every sample's totals from a random real crop of this dataset.
-        size, boundary, class_name, guidance, sampler, steps, eta, grid, batch, seed, indices, note, progress: as of
-            `dsdcli.pipeline.generate.stream`.
+        size, boundary, class_name, guidance, sampler, steps, eta, grid, tolerance, batch, seed, indices, note,
+            progress: as of `dsdcli.pipeline.generate.stream`.
 
     Raises:
         UsageError: a request that cannot be met, or one of phases.
@@ -100,9 +103,8 @@ def generate_intensities(
         raise UsageError("`like` draws the totals from real crops; leave out `totals` and `means`")
     if size is not None and len(size) != model.config.ndim:
         raise UsageError(f"{model.path.name} makes {model.config.ndim}D images; `size={size}` has another dimension")
-    job = Job.of(model, size, boundary, _sampler(sampler, steps, eta, grid), seed, batch).towards(
-        class_name, None, guidance
-    )
+    settings = _sampler(sampler, steps=steps, eta=eta, grid=grid, tolerance=tolerance)
+    job = Job.of(model, size, boundary, settings, seed, batch).towards(class_name, None, guidance)
     indices = range(n) if indices is None else indices
     config, lattice = model.config, job.lattice
     if like is not None:
@@ -176,7 +178,7 @@ def inpaint_intensities(
     if not mask.any() or mask.all():
         raise UsageError("the mask is empty, or covers the whole image; mark the voxels to fill, and leave some")
     hole = Hole(shape, as_boundary(boundary), mask=mask)
-    job = Job.of(model, shape, boundary, _sampler(sampler, steps, eta), pick_seed(seed), None)
+    job = Job.of(model, shape, boundary, _sampler(sampler, steps=steps, eta=eta), pick_seed(seed), None)
     job = job.towards(class_name, None, guidance)
     sizes = np.bincount(hole.parts.ravel())[1:]
     held = np.stack([around[:, hole.parts == part].sum(1) for part in range(1, len(sizes) + 1)])  # (R, C)
@@ -197,10 +199,10 @@ def inpaint_intensities(
     return IntensitySamples(stack, config.species, config.voxel_size, config.voxel_unit, audit)
 
 
-def _sampler(sampler: str | Sampler, steps: int | None, eta: float | None, grid: str | None = None) -> Sampler:
-    """The sampler; the usual one goes down to the dose at which intensities are rounded."""
-    end = DOSE_END if sampler == Trapezoidal.name else None
-    return choose_sampler(sampler, steps=steps, eta=eta, grid=grid, dose_end=end)
+def _sampler(sampler: str | Sampler | None, **settings: float | str | None) -> Sampler:
+    """The sampler; those of long leaps go down to the dose at which intensities are rounded."""
+    long = (None, Trapezoidal.name, Adaptive.name, Corrector.name)
+    return choose_sampler(sampler, dose_end=DOSE_END if sampler in long else None, **settings)
 
 
 def _read_image(image: np.ndarray | str | Path, species: Sequence[Species], ndim: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from dsdcli.process.lattice import Lattice, as_boundary
 from dsdcli.process.slab import Slab
 from dsdcli.ranks import Ranks
 from dsdcli.record import check_seed
+from dsdcli.sampling.adaptive import Adaptive
 from dsdcli.sampling.blocks import fitting_batch, peak_bytes
 from dsdcli.sampling.guidance import MOST_GUIDANCE
 from dsdcli.sampling.registry import make_sampler
@@ -233,13 +234,16 @@ def _across(loaded: LoadedModel, planes: Mapping[str, LoadedModel]) -> tuple[Loa
     return tuple(planes.get(axis, loaded) for axis in AXES)
 
 
-def choose_sampler(sampler: str | Sampler, **settings: Any) -> Sampler:
-    """The sampler itself, or the one of that name with the settings that are not None.
+def choose_sampler(sampler: str | Sampler | None, **settings: Any) -> Sampler:
+    """The sampler itself, or the one of that name with the settings that are not None; of no name the usual one, or
+    with a tolerance the one that keeps it.
 
     Raises:
         UsageError: no such sampler or setting, or settings beside a sampler that has its own.
     """
     given = {name: value for name, value in settings.items() if value is not None}
+    if sampler is None:
+        sampler = Adaptive.name if "tolerance" in given else Trapezoidal.name
     if isinstance(sampler, str):
         return make_sampler(sampler, **given)
     if given:

@@ -4,6 +4,8 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from dsdcli.errors import UsageError
+from dsdcli.sampling.adaptive import Adaptive
+from dsdcli.sampling.corrector import Corrector
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.tau_leaping import TauLeaping
 from dsdcli.sampling.trapezoidal import Trapezoidal
@@ -25,7 +27,7 @@ def make_sampler(name: str = Trapezoidal.name, **settings: Any) -> Sampler:
         UsageError: there is no such sampler, or it has no such setting or value.
     """
     if name not in SAMPLERS:
-        raise UsageError(f"unknown sampler '{name}': use {' or '.join(SAMPLERS)}")
+        raise UsageError(f"unknown sampler '{name}': use one of {', '.join(SAMPLERS)}")
     kind = SAMPLERS[name]
     strange = set(settings) - {field.name for field in fields(kind)}
     if strange:
@@ -33,5 +35,5 @@ def make_sampler(name: str = Trapezoidal.name, **settings: Any) -> Sampler:
     return kind(**settings)
 
 
-for _kind in (Trapezoidal, TauLeaping):
+for _kind in (Trapezoidal, Adaptive, Corrector, TauLeaping):
     register(_kind)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage
-from sampler_oracle import STEPS
+from sampler_oracle import STEPS, TOLERANCES
 from sampler_variants import (
     BinomialHops,
     Bridge,
-    Corrector,
     Drift,
     Euler,
     FallingEta,
@@ -29,6 +28,8 @@ from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
+from dsdcli.sampling.adaptive import Adaptive
+from dsdcli.sampling.corrector import Corrector
 from dsdcli.sampling.generate import Progress
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.tau_leaping import TauLeaping
@@ -102,9 +103,8 @@ class Bench:
         return result
 
 
-def leaps(bench: Bench, quick: bool) -> list[Result]:
-    """Everything that can be chosen about the leaps, at 63 evaluations."""
-    n = 2 if quick else 31
+def leaps(bench: Bench, n: int) -> list[Result]:
+    """Everything that can be chosen about the leaps, at 2 n + 1 evaluations but for those of a tolerance."""
     variants: dict[str, Sampler] = {
         "default": Trapezoidal(n),
         "eta 0.05": Trapezoidal(n, eta=0.05),
@@ -125,8 +125,9 @@ def leaps(bench: Bench, quick: bool) -> list[Result]:
         "drift 2 % stronger": Drift(n, factor=1.02),
         "drift 5 % stronger": Drift(n, factor=1.05),
         "bridge from predicted origins": Bridge(2 * n, model=bench.model),
-        "corrector from dose 0.3": Corrector(n - n // 4, up=0.3, more=max(1, n // 4)),
-        "corrector from dose 3": Corrector(n - n // 3, up=3.0, more=max(1, n // 3)),
+        "corrector from dose 0.3": Corrector(n - n // 4, corrections=max(1, n // 4)),
+        "corrector from dose 3": Corrector(n - n // 3, dose_up=3.0, corrections=max(1, n // 3)),
+        **{f"tolerance {t:g}": Adaptive(t) for t in TOLERANCES},
     }
     return [bench.floor(), *(bench.run(name, how) for name, how in variants.items() if bench.only.search(name))]
 

@@ -12,12 +12,15 @@ from shared import print_table, say
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
+from dsdcli.sampling.adaptive import Adaptive
+from dsdcli.sampling.corrector import Corrector
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.tau_leaping import TauLeaping
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 SIDE = 64
 STEPS = (4, 8, 16, 31, 64, 128)  # leaps of two evaluations
+TOLERANCES = (0.3, 0.1, 0.05, 0.02, 0.01)
 DOSE_END = Trapezoidal().dose_end
 
 
@@ -58,7 +61,7 @@ def noise_floor(particles: int) -> float:
 
 
 def oracle(quick: bool) -> dict:
-    """Total variation of every variant at 8 to 256 evaluations, and of tau-leaping."""
+    """Total variation of every variant at 8 to 256 evaluations, and of tolerances and tau-leaping."""
     particles, steps, bounds = (2_000, STEPS[:2], (1.0,)) if quick else (100_000, STEPS, (1.0, 0.5))
     dose_max = 10.0 if quick else Lattice((SIDE,)).mixing_dose()
     variants: dict[str, Callable[..., Sampler]] = {
@@ -76,12 +79,16 @@ def oracle(quick: bool) -> dict:
         "one stage (Euler)": Euler,
         "one stage (Euler), Poisson hops": PoissonEuler,
         "midpoint": Midpoint,
+        "corrector from dose 0.3": lambda steps: Corrector(steps - steps // 4, corrections=steps // 4),
     }
     rows = {}
     for name, make in variants.items():
         say(f"oracle: {name}")
         single = 2 if "Euler" in name else 1  # so that all have the same evaluations
         rows[name] = [oracle_error(make(steps=single * n), particles, dose_max) for n in steps]
+    for tolerance in TOLERANCES[: 1 if quick else None]:
+        say(f"oracle: tolerance {tolerance:g}")
+        rows[f"tolerance {tolerance:g}"] = [oracle_error(Adaptive(tolerance), particles, dose_max)]
     for bound in bounds:
         say(f"oracle: tau-leaping, bound {bound}")
         rows[f"tau-leaping, bound {bound:g}"] = [oracle_error(TauLeaping(bound, DOSE_END), particles, dose_max)]

@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--model", default="berea-2d", help="name or path (default berea-2d)")
     parser.add_argument("--part", action="append", choices=PARTS, help="repeatable (default: all)")
     parser.add_argument("--only", default="", metavar="REGEX", help="variants of the part `leaps` (default: all)")
+    parser.add_argument("--leaps", type=int, default=31, metavar="N", help="of the part `leaps` (default 31)")
     parser.add_argument("-n", type=int, default=64, help="samples of each variant (default 64)")
     parser.add_argument("--cfl-samples", type=int, default=8, help="samples of tau-leaping (default 8)")
     parser.add_argument(
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("sampling.png"), help="picture (default sampling.png)")
     chosen = parser.parse_args()
     if chosen.quick:
-        chosen.n, chosen.cfl_samples, chosen.bound = 2, 2, 1.0
+        chosen.n, chosen.leaps, chosen.cfl_samples, chosen.bound = 2, 2, 2, 1.0
     parts = chosen.part or PARTS[: None if chosen.dataset else 1]
     if chosen.dataset is None and parts != PARTS[:1] and parts != ["oracle"]:
         parser.error("only the oracle goes without a dataset")
@@ -94,7 +95,7 @@ def main() -> None:
     if chosen.dataset is not None:
         bench = Bench(Dataset.open(chosen.dataset), chosen.model, chosen.n, chosen.seed, chosen.only)
         runs = {
-            "leaps": partial(leaps, bench, chosen.quick),
+            "leaps": partial(leaps, bench, chosen.leaps),
             "decoding": partial(decoding, bench, chosen.quick),
             "curve": partial(curve, bench, chosen.quick),
             "cfl": partial(tau_leaping, bench, chosen.bound, chosen.cfl_samples),

@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from dsdcli.network.model import NOTHING, Given, UndoNet
 from dsdcli.process.dose import dose_grid
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import Particles, diffuse, leap
+from dsdcli.process.walk import Particles, leap
 from dsdcli.sampling.rates import Rates, at_particles
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
@@ -126,34 +126,6 @@ class Midpoint(Trapezoidal):
             means = self.means(self.undo(half, phases, rates, lattice, between, generators), between, span)
             particles = self.move(particles, *means, span, lattice, generators)
             yield particles
-
-
-@dataclass(frozen=True)
-class Corrector(Trapezoidal):
-    """At the end the particles diffuse to the dose ``up`` again, and come back in ``more`` leaps."""
-
-    up: float = 0.3
-    more: int = 1
-
-    @property
-    def evaluations(self) -> int:
-        return 2 * (self.steps + self.more) + 1
-
-    def walk(
-        self,
-        particles: Particles,
-        phases: int,
-        rates: Rates,
-        lattice: Lattice,
-        dose: float,
-        generators: Sequence[torch.Generator],
-    ) -> Iterator[Particles]:
-        for state in super().walk(particles, phases, rates, lattice, dose, generators):
-            particles = state
-            yield particles
-        particles = diffuse(particles, same(self.up - self.dose_end, generators), lattice, generators[0])
-        back = Trapezoidal(self.more, self.eta, self.dose_end, self.rho)
-        yield from back.walk(particles, phases, rates, lattice, self.up, generators)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def test_a_new_sampler_needs_its_registration_alone(monkeypatch):
 
 
 def test_what_is_not_registered_or_not_a_setting_is_said():
-    with pytest.raises(UsageError, match="use trapezoidal or cfl"):
+    with pytest.raises(UsageError, match="use one of trapezoidal, adaptive, corrector, cfl"):
         make_sampler("euler")
     with pytest.raises(UsageError, match=r"`sampler='cfl'` knows no `eta` and `steps`; leave it out"):
         make_sampler("cfl", steps=3, eta=0.0)

@@ -142,7 +142,7 @@ def test_command_reports_the_evaluations_it_needed(dsd, rock, tmp_path, monkeypa
         assert err.count("\n") == 1
     code, _, err = dsd("generate", "--sampler", "euler")
     assert code == 2
-    assert "trapezoidal or cfl" in err
+    assert "trapezoidal, adaptive, corrector, cfl" in err
 
 
 @pytest.mark.parametrize("values", [{"bound": 0}, {"bound": 1.1}, {"bound": float("nan")}, {"dose_end": 0}])
