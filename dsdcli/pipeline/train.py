@@ -72,6 +72,7 @@ def train(
     precision: str | None = None,
     validate_every: int | None = None,
     condition: Sequence[str] | None = None,
+    accumulate: int | None = None,
     device: str = "auto",
     out: Path | str | None = None,
     resume: bool = False,
@@ -93,6 +94,8 @@ def train(
         ndim: dimension of the model where ``size`` does not say it.
         condition: numbers that the model is told of every crop, as `dsdcli.evaluation.quantity.Quantity.of` names them:
             the samples may then be asked for them, by ``target``.
+        accumulate: parts of a step's crops that pass through the network one after another: less memory, the same
+            training.
         max_seconds: training time after which to stop, if sooner than ``steps``.
         out: run folder; by default runs/<dataset>-001 and up.
         resume: go on with the run in ``out`` (by default the newest under ./runs) where it stopped, with its settings:
@@ -118,6 +121,7 @@ def train(
         "precision": precision,
         "validate_every": validate_every,
         "condition": tuple(condition) if condition else None,
+        "accumulate": accumulate,
     }
     given = {name: value for name, value in given.items() if value is not None}
     folder, ranks = None if out is None else Path(out), ranks_here()
@@ -195,7 +199,7 @@ def _started(
     what = f"training steps of {settings.batch} crops of {sides(settings.size)}"
     needed = step_bytes(architecture_of(settings.preset, len(settings.size)), settings, data, ranks.count)
     needed *= ranks.here if device.type == "cpu" else 1
-    require(needed, free_memory(device), what, "a smaller `size` or `batch`")
+    require(needed, free_memory(device), what, "`accumulate`, a smaller `size` or `batch`")
     # Of large ones ingest has said it.
     for material in () if data.species or not data.in_memory else data.materials:
         notes += doubt_fractions(independent_images(material), [phase.name for phase in data.phases])

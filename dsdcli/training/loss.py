@@ -1,9 +1,9 @@
 """What training minimises: the process likelihood in terms of undo counts, and the entropy of the clean image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import chain
+from itertools import accumulate, chain
 
 import torch
 import torch.nn.functional as F
@@ -127,6 +127,22 @@ class Walked:
         columns = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
         domains = tuple(chain.from_iterable(columns.pop("domains")))
         return cls(domains=domains, **{name: torch.cat(column) for name, column in columns.items()})
+
+    def cut(self, parts: int) -> "Iterator[Walked]":
+        """So many shares, one after another; they are as equal as can be, and fewer where there are fewer images."""
+        number = len(self.images)
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        domains, batch = columns.pop("domains"), columns.pop("batch")
+        ends = list(accumulate(each for each, _ in domains))
+        for part in range(parts):
+            low, high = number * part // parts, number * (part + 1) // parts
+            within = [  # of every domain
+                (min(end, high) - max(end - each, low), lattice)
+                for end, (each, lattice) in zip(ends, domains, strict=True)
+            ]
+            if low < high:
+                share = {name: column[low:high] for name, column in columns.items()}
+                yield type(self)(domains=tuple(each for each in within if each[0] > 0), batch=batch, **share)
 
     @cached_property
     def walkable(self) -> torch.Tensor:

@@ -49,6 +49,8 @@ class TrainSettings:
         precision: arithmetic of the network; bfloat16 means autocast with float32 weights.
         holes: share of the crops that walk in a hole instead of whole, so that one model generates and in-paints.
         known: share of the whole crops of which some voxels are known, so that the model honours data as well.
+        accumulate: parts of a step's crops that pass through the network one after another, which takes less memory and
+            changes no more than the rounding.
         condition: names of the properties that the network is told of a crop.
         unconditional: share of the crops of which the network is told neither these nor the class, where there are
             several, so that one model also stands for all, and can be guided away from that.
@@ -76,9 +78,10 @@ class TrainSettings:
     large: float = 0.4
     validate_every: int = 500
     condition: tuple[str, ...] = ()
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every"):
+        for name in ("steps", "batch", "validate_every", "accumulate"):
             number = getattr(self, name)
             if not 1 <= number <= MOST:
                 raise UsageError(f"`{name}={number}`: it must lie between 1 and {MOST}")
@@ -142,14 +145,15 @@ def step_bytes(architecture: Architecture, settings: TrainSettings, dataset: Dat
     """Memory that a training step takes on each of ``ranks``, beside the weights: what the network keeps of every site
     for the way back.
 
-    As measured for the presets in 2D and 3D, within 15 %. A rank has one of the wider crops at least.
+    As measured for the presets in 2D and 3D, within 15 %. At least one of the wider crops passes at a time.
     """
     ndim = len(settings.size)
-    crops = -(-settings.batch // ranks)
-    if ranks > 1:
+    parts = ranks * settings.accumulate
+    crops = -(-settings.batch // parts)
+    if parts > 1:
         for number, factor in wider_crops(settings):
             if dataset.holds("train", [factor * side for side in settings.size]):
-                crops = max(crops, -(-number // ranks) * factor**ndim)
+                crops = max(crops, -(-number // parts) * factor**ndim)
     features = architecture.blocks * architecture.channels[0] / architecture.patch**ndim
     return int(crops * math.prod(settings.size) * 4 * (DEEP * features + FINE * architecture.fine))
 

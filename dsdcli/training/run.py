@@ -24,7 +24,8 @@ from dsdcli.record import provenance
 from dsdcli.training.calibrate import calibration
 from dsdcli.training.log import LOG, append, trim
 from dsdcli.training.recipes import TrainSettings
-from dsdcli.training.trainer import STATE, Report, Trainer
+from dsdcli.training.state import STATE
+from dsdcli.training.trainer import Report, Trainer
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 SPECTRUM_CROPS = 2000

@@ -1,7 +1,6 @@
 """The training loop: a generator that yields what happened and prints nothing."""
 
 import copy
-import json
 import math
 import statistics
 import time
@@ -9,14 +8,12 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
-from dsdcli.errors import DataError
-from dsdcli.network.checkpoint import load_tensors, save_tensors
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.dose import stratified_log_doses
@@ -29,9 +26,9 @@ from dsdcli.training.known import random_known
 from dsdcli.training.loss import Losses, Walked, losses
 from dsdcli.training.recipes import WIDE, TrainSettings, wider_crops
 from dsdcli.training.start import start_from
+from dsdcli.training.state import restore_state, save_state
 from dsdcli.training.told import Bank, Told, draw_told, validation_crops
 
-STATE = "state.safetensors"
 VALIDATION_BLOCK = 2**17  # sites that walk together, whatever the batch, so that runs can be compared
 FINAL_LR = 0.02  # of the peak
 
@@ -146,13 +143,15 @@ class Trainer:
         Raises:
             FloatingPointError: the loss is not finite; the weights are then still those of the last step.
         """
-        loss = self.batch_loss()
-        value = self.ranks.sum(loss.item())
+        self.optimizer.zero_grad(set_to_none=True)
+        value = 0.0
+        for loss in self.batch_losses():
+            value += loss.item()
+            if loss.requires_grad:
+                loss.backward()
+        value = self.ranks.sum(value)
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss became {value} at step {self.step}")
-        self.optimizer.zero_grad(set_to_none=True)
-        if loss.requires_grad:
-            loss.backward()
         if self.ranks.count > 1:
             self.ranks.add([gradient(weight) for weight in self.model.parameters()])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -165,16 +164,22 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return value
 
-    def batch_loss(self) -> torch.Tensor:
-        """Loss of the model on new crops, of the usual size or wider, after their walk: what this rank adds to it."""
+    def batch_losses(self) -> Iterator[torch.Tensor]:
+        """Loss of the model on new crops, of the usual size or wider, after their walk: what this rank adds to it, in
+        parts that add up. The network sees one after another, so that it holds no more than one at a time."""
+        for walked in self.draw().cut(self.settings.accumulate):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+                loss = self.share_loss(self.model, walked)
+            yield loss
+
+    def draw(self) -> Walked:
+        """New crops after their walk: this rank's share of a batch."""
         s = self.settings
         number, domains = s.batch, self.domains
         if self.wide and self.rng.random() < s.large:
             number, domains = self.wide[int(self.rng.integers(len(self.wide)))]
         crops, told = draw_told(self.dataset, self.bank, number, domains.lattice.shape, self.rng, s.unconditional)
-        walked = self.walk(crops, domains, self.rng, self.generator, told)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            return self.share_loss(self.model, walked)
+        return self.walk(crops, domains, self.rng, self.generator, told)
 
     def share_loss(self, model: UndoNet, walked: Walked) -> torch.Tensor:
         """What the images of this rank add to the loss of a batch: nothing where there are fewer images than ranks."""
@@ -238,12 +243,6 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write the full state for `restore`, in one atomic file."""
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        names = [name for name, _ in self.model.named_parameters()]
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{names[index]}.{k}": v for k, v in state.items()}
-        tensors["walk"] = self.generator.get_state()
         progress = {
             "step": self.step,
             "seconds": self.seconds,
@@ -251,31 +250,14 @@ class Trainer:
             "recent": list(self.recent),
             "crops": self.rng.bit_generator.state,
         }
-        save_tensors(folder / STATE, tensors, {"progress": json.dumps(progress)})
+        save_state(folder, self.model, self.average, self.optimizer, self.generator, progress)
 
     def restore(self, folder: Path) -> None:
-        """Go on from `save`: the same weights, moments and random numbers.
+        """Go on from `save`: the same weights, moments and random numbers; raises as `restore_state`."""
+        restore_state(folder, self.model, self.average, self.optimizer, self.generator, self._take)
 
-        Raises:
-            UsageError: no state there.
-            DataError: the state is truncated or damaged, or belongs to another architecture.
-        """
-        from safetensors import safe_open
-
-        tensors = load_tensors(folder / STATE)
-        try:
-            with safe_open(folder / STATE, "pt") as file:
-                progress = json.loads(file.metadata()["progress"])
-            for name, module in (("model.", self.model), ("average.", self.average)):
-                module.load_state_dict({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)})
-            names = [name for name, _ in self.model.named_parameters()]
-            keys = ("step", "exp_avg", "exp_avg_sq")
-            moments = {i: {k: tensors[f"adam.{n}.{k}"] for k in keys} for i, n in enumerate(names)}
-            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
-            self.generator.set_state(tensors["walk"])
-            self.rng.bit_generator.state = progress["crops"]
-            self.step, self.seconds = int(progress["step"]), float(progress["seconds"])
-            self.best = float(progress["best"])
-            self.recent.extend(map(float, progress["recent"]))
-        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{folder / STATE} is damaged or does not fit this run; start a new run") from error
+    def _take(self, progress: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = progress["crops"]
+        self.step, self.seconds = int(progress["step"]), float(progress["seconds"])
+        self.best = float(progress["best"])
+        self.recent.extend(map(float, progress["recent"]))

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from shared import machine, options, print_row, print_table
@@ -50,7 +51,7 @@ def measure(trainer: Trainer, steps: int) -> None:
     forward, walk = Stopwatch(), Stopwatch()
     loss = Stopwatch(forward)
     watches = {
-        "crops from the dataset": (crops := Stopwatch(walk, loss, forward)),
+        "crops from the dataset": (crops := Stopwatch(walk)),
         "forward walk and undo counts": walk,
         "rates and loss": loss,
         "network, forward": forward,
@@ -60,14 +61,15 @@ def measure(trainer: Trainer, steps: int) -> None:
     trainer.walk = walk.time(trainer.walk)
     trainer.losses = loss.time(trainer.losses)
     trainer.model.net.forward = forward.time(trainer.model.net.forward)
-    draw = trainer.batch_loss
+    trainer.draw = crops.time(trainer.draw)
+    share_loss = trainer.share_loss
 
-    def timed_loss() -> torch.Tensor:
-        found = draw()
+    def timed_loss(*words: Any) -> torch.Tensor:
+        found = share_loss(*words)
         found.backward = backward.time(found.backward)
         return found
 
-    trainer.batch_loss = crops.time(timed_loss)
+    trainer.share_loss = timed_loss
     trainer.optimizer.step = optimiser.time(trainer.optimizer.step)
     for _ in range(WARM_UP):
         trainer.train_step(LR)

@@ -169,6 +169,12 @@ def test_a_share_of_images_walks_as_all_of_them_do(domain):
         assert torch.equal(torch.cat([getattr(share, name) for share in shares]), getattr(whole, name))
     torch.testing.assert_close(torch.cat([share.floor for share in shares]), whole.floor, rtol=1e-12, atol=0)
     assert all(torch.equal(share.batch, whole.particles) for share in shares)
+    joined = Walked.join([whole, draw(share=slice(3, 5))])  # seven images on two domains
+    for parts, sizes in ((3, [[2], [2], [1, 2]]), (9, [[1]] * 7)):
+        cut = list(joined.cut(parts))
+        assert [[number for number, _ in share.domains] for share in cut] == sizes
+        assert torch.equal(torch.cat([share.ratio for share in cut]), joined.ratio)
+        assert all(share.batch is joined.batch for share in cut)
 
 
 # --- the command --------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from dsdcli.errors import DataError, DsdError, UsageError
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.network.model import UndoNet
-from dsdcli.pipeline.train import draw_sheet
+from dsdcli.pipeline.train import draw_sheet, train
+from dsdcli.ranks import Ranks
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import Run, make_config
 from dsdcli.training.trainer import Trainer
@@ -55,6 +56,45 @@ def test_training_lowers_the_validation_loss(material, request):
     assert len(validations) == 3
     assert validations[-1] < 0.9 * before
     assert trainer.validate() == validations[-1]  # the same crops, doses and walks every time
+
+
+@pytest.mark.parametrize("parts", [2, 3, 9])
+def test_parts_of_a_batch_one_after_another_train_as_the_whole(electrode, parts):
+    """To rounding; also the wider crops of a batch, of which there are fewer than parts."""
+    plain, other = (make_trainer(electrode, size=(8, 8), lr=1e-3, accumulate=n) for n in (1, parts))
+    assert [number for number, _ in other.wide] == [1]
+    seen = []
+    other.model.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0].shape))
+    expected, found = take(plain), take(other)
+    for (_, loss, validation), (_, one, another) in zip(found, expected, strict=True):
+        assert (loss, validation or 0) == pytest.approx((one, another or 0), rel=1e-5)
+    assert {shape[0] for shape in seen} == ({2, 1} if parts == 2 else {2, 1} if parts == 3 else {1})
+    assert len({shape[2:] for shape in seen}) == 2
+    for a, b in zip(plain.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_parts_of_the_shares_of_ranks_add_up(electrode):
+    def loss(**settings):
+        trainer = make_trainer(electrode, batch=7, **settings)
+        trainer.ranks = ranks
+        return sum(part.item() for part in trainer.batch_losses())
+
+    ranks = Ranks()
+    whole = loss()
+    shares = 0.0
+    for ranks in (Ranks(0, 2), Ranks(1, 2)):
+        shares += loss(accumulate=2)
+    assert shares == pytest.approx(whole, rel=1e-6)
+
+
+def test_a_run_keeps_the_parts_of_its_batches(rock, tmp_path):
+    words = {"device": "cpu", "out": tmp_path / "run", "size": (8, 8), "batch": 2}
+    train(rock, steps=1, accumulate=2, **words)
+    train(rock, steps=2, resume=True, **words)
+    assert Run(tmp_path / "run").settings().accumulate == 2
+    with pytest.raises(UsageError, match="leave out accumulate"):
+        train(rock, accumulate=1, resume=True, **words)
 
 
 def test_no_step_leaves_a_graph_behind(rock):

@@ -55,11 +55,12 @@ class GaussianTrainer(Trainer):
 
     network = Denoiser
 
-    def batch_loss(self) -> torch.Tensor:
+    def batch_losses(self) -> Iterator[torch.Tensor]:
         s = self.settings
         crops = self.dataset.crops("train", s.batch, s.size, self.rng, augment=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            return self.loss(torch.from_numpy(crops).to(self.device))
+            loss = self.loss(torch.from_numpy(crops).to(self.device))
+        yield loss
 
     def loss(self, images: torch.Tensor) -> torch.Tensor:
         """Denoising error, weighted so that the network's own target has unit variance at every noise level."""
