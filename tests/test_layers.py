@@ -167,6 +167,21 @@ def test_no_file_is_longer_than_300_lines(name):
     assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 300
 
 
+UNPICKLING = {"cloudpickle", "dill", "joblib", "marshal", "pandas", "pickle", "shelve"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_file_is_ever_unpickled(name):
+    """Nor anything that ranks send each other."""
+    assert not {module.split(".")[0] for module, _ in IMPORTS[name]} & UNPICKLING
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called, words = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+            assert called != "torch.load"
+            assert not re.search(r"_object(_list)?$", called), f"{called} pickles"
+            assert words.get("allow_pickle", "False") == "False"  # as NumPy has it by default
+
+
 def test_importing_the_package_loads_nothing_but_itself():
     script = "import sys; before = set(sys.modules); import dsdcli; print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

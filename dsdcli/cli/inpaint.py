@@ -32,6 +32,7 @@ def inpaint(
     frequencies: Annotated[Path | None, typer.Option(metavar="FILE", help="Write how often each phase takes each voxel, and the entropy of that, as a TIFF.", show_default=False)] = None,
     seed: Seed = None,
     device: Device = "auto",
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Compute on this dask cluster.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Output: .tif, .h5, .npy, or .png for a sheet alone. Default: inpainted.tif here, or the next free inpainted-2.tif ...", show_default=False)] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -57,7 +58,7 @@ def inpaint(
     out = until_the_end(output(out, "inpainted.tif", reads))
     maps = check_maps(frequencies, reads) if frequencies else None
     with progress("filling, percent") as update:
-        fillings = load(model, device, say).inpaint(
+        fillings = load(model, "cpu" if scheduler else device, say).inpaint(
             image,
             number,
             masks=mask or (),
@@ -76,6 +77,8 @@ def inpaint(
             boundary=boundary,
             steps=steps,
             seed=seed,
+            scheduler=scheduler,
+            device=device,
             note=say,
             progress=update,
         )

@@ -1,17 +1,17 @@
 """In-painting: fillings of holes with exact counts, and not one voxel changed outside."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dsdcli.data.scan import Labels, Scan, box_mask, disk_mask, doubt_scale, parse_plane, read_mask, read_scan
+from dsdcli.data.scan import Labels, box_mask, disk_mask, doubt_scale, parse_plane, read_mask, read_scan
 from dsdcli.data.voxel import sides
-from dsdcli.device import free_memory, free_ram, require
+from dsdcli.device import free_ram, require
 from dsdcli.errors import UsageError
-from dsdcli.pipeline.audit import audit_record, decoding_record
+from dsdcli.pipeline.cluster import Cluster
+from dsdcli.pipeline.fill import fill
 from dsdcli.pipeline.intensity import inpaint_intensities
 from dsdcli.pipeline.intensity_samples import IntensitySamples
 from dsdcli.pipeline.job import RECORD, choose_sampler, merge_porosity, pick_seed
@@ -20,14 +20,9 @@ from dsdcli.pipeline.output import Fillings
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import as_boundary
-from dsdcli.sampling.blocks import fitting_batch, peak_bytes
 from dsdcli.sampling.counts import resolve_counts
-from dsdcli.sampling.generate import generate as draw
 from dsdcli.sampling.hole_counts import drawn, kept, shared
 from dsdcli.sampling.sampler import Sampler
-from dsdcli.sampling.windows import windows
-
-MARGIN = 32  # voxels around a hole that a window shows at least
 
 
 def inpaint(
@@ -54,6 +49,8 @@ def inpaint(
     means: Mapping[str, float] | None = None,
     class_name: str | None = None,
     guidance: float | None = None,
+    scheduler: str | None = None,
+    device: str = "auto",
     note: Note = silent,
     progress: Progress = unseen,
 ) -> Fillings | IntensitySamples:
@@ -75,7 +72,8 @@ def inpaint(
         phases: label of a phase of the model in this image; by default those of the model.
         plane: of a volume, for a 2D model: 120 or "z:120", "y:120", "x:120".
         boundary: walls of the image itself.
-        sampler, steps, eta, seed, note, progress: as for `dsdcli.pipeline.generate.stream`.
+        sampler, steps, eta, seed, device, note, progress: as for `dsdcli.pipeline.generate.stream`.
+        scheduler: address of a dask cluster that makes the fillings.
         totals, means, class_name, guidance: of intensities; as for
             `dsdcli.pipeline.intensity.inpaint_intensities`.
 
@@ -84,6 +82,8 @@ def inpaint(
         DataError: an image that cannot be used.
     """
     if model.config.species:
+        if scheduler is not None:
+            raise UsageError("`scheduler` fills segmented images; leave it out for intensities")
         words: dict[str, Any] = {"masks": masks, "boxes": boxes, "disks": disks, "keep": keep, "boundary": boundary}
         words |= {"sampler": sampler, "steps": steps, "eta": eta, "seed": seed, "note": note, "progress": progress}
         words |= {"totals": totals, "means": means, "class_name": class_name, "guidance": guidance}
@@ -126,7 +126,8 @@ def inpaint(
         note("counts drawn from known places with like surroundings (see `fractions`, `counts`)")
     else:
         rows = np.tile(kept(scan.image, parts, number), (n, 1, 1))
-    return _fill(model, scan, hole, rows, chosen, seed, progress)
+    cluster = None if scheduler is None else Cluster.at(scheduler, device)
+    return fill(model, scan, hole, rows, chosen, seed, cluster, progress)
 
 
 def _hole(mask: np.ndarray, boundary: str) -> Hole:
@@ -135,69 +136,3 @@ def _hole(mask: np.ndarray, boundary: str) -> Hole:
     if mask.all():
         raise UsageError("the mask covers the whole image, so nothing of it is left to fit; use dsd generate instead")
     return Hole(mask.shape, as_boundary(boundary), mask=mask)
-
-
-def _fill(
-    model: LoadedModel,
-    scan: Scan,
-    hole: Hole,
-    totals: np.ndarray,
-    sampler: Sampler,
-    seed: int,
-    progress: Progress,
-) -> Fillings:
-    """Fill, window by window, and check every voxel.
-
-    Windows around the parts of the hole show as much beyond it as half a training crop, and `MARGIN` at least.
-
-    Args:
-        totals: voxels of each phase in each part of the hole, int64 (n, R, K).
-    """
-    config, names = model.config, [phase.name for phase in scan.phases]
-    stack = np.repeat(scan.image[None], len(totals), axis=0)
-    decoding: list[list[dict[str, float]]] = [[] for _ in totals]
-    began = time.monotonic()
-    around = windows(hole, max(MARGIN, max(config.size) // 2), config.architecture.multiple)
-    widest = max((window.hole for window in around), key=lambda hole: hole.sites)
-    needed = peak_bytes(config, widest, model.device, 1)
-    require(needed, free_memory(model.device), f"the surroundings of a hole, {sides(widest.shape)},", "a smaller hole")
-    work = np.cumsum([0, *(window.hole.sites for window in around)])
-    progress(0, 100, "")
-    for number, window in enumerate(around):
-        # Each window has a seed of its own, so that equal holes in equal surroundings are not filled alike.
-        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        wanted, surroundings = totals[:, window.parts - 1], scan.image[window.index]
-        batch = min(len(totals), fitting_batch(config, window.hole, model.device, free_memory(model.device)))
-        for state in draw(model.network, wanted, window.hole, sampler, own, batch, surroundings):
-            for index, decoded in state.finished:
-                stack[index][window.index] = decoded.image
-                decoding[index].append(decoding_record(decoded))
-            share = state.evaluations / state.total if state.total else float(bool(state.finished))
-            progress(100 * float((work[number] + share * (work[number + 1] - work[number])) / work[-1]), 100, "")
-    seconds = time.monotonic() - began
-    samples = [
-        _checked(image, scan.image, hole, wanted, names) | {"decoding": how}
-        for image, wanted, how in zip(stack, totals, decoding, strict=True)
-    ]
-    about: dict[str, Any] = {
-        "filled_voxels": int(hole.mask.sum()),
-        "holes": int(hole.parts.max()),
-        "windows": [list(window.hole.shape) for window in around],
-    }
-    of = scan.phases, scan.voxel_size, scan.voxel_unit
-    audit = audit_record(model, hole, sampler, seed, seconds, *of, **about, samples=samples)
-    return Fillings(stack, *of, audit, scan.image, hole.mask, scan.unknown)
-
-
-def _checked(
-    image: np.ndarray, original: np.ndarray, hole: Hole, wanted: np.ndarray, names: Sequence[str]
-) -> dict[str, Any]:
-    """What a filling holds, for the audit record; the counts are those wanted, and nothing else is changed."""
-    achieved = [np.bincount(image[hole.parts == r], minlength=len(names)) for r in range(1, len(wanted) + 1)]
-    if not np.array_equal(achieved, wanted) or not np.array_equal(image[~hole.mask], original[~hole.mask]):
-        raise AssertionError("a filling missed its counts or changed a voxel outside the hole")
-    return {
-        "requested": dict(zip(names, wanted.sum(0).tolist(), strict=True)),
-        "achieved": dict(zip(names, np.sum(achieved, axis=0).tolist(), strict=True)),
-        "holes": [dict(zip(names, row.tolist(), strict=True)) for row in achieved],
-    }

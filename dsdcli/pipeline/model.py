@@ -1,5 +1,6 @@
 """A trained model at hand: its network, on a device, and where it came from."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,11 @@ class LoadedModel:
     def open(cls, path: Path, device: torch.device) -> "LoadedModel":
         """Load it; raises as `dsdcli.network.checkpoint.load_model`."""
         return cls(path, load_model(path, device))
+
+    def on(self, device: torch.device) -> "LoadedModel":
+        """The same with its network on a device; it is copied if it lies elsewhere."""
+        here = self.device.type == device.type
+        return self if here else LoadedModel(self.path, copy.deepcopy(self.network).to(device))
 
     @property
     def config(self) -> ModelConfig:

@@ -4,22 +4,28 @@ python examples/studies/benchmark_generate.py                      (berea-2d, 64
 python examples/studies/benchmark_generate.py --size 256x256       (and how much memory)
 python examples/studies/benchmark_generate.py --model nmc-2d --steps 16 --device cuda
 python examples/studies/benchmark_generate.py --compare            (the network alone, in several set-ups)
+python examples/studies/benchmark_generate.py --parts 2            (two processes of one thread make a part each)
 """
 
 import copy
+import os
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from shared import machine, options, typical_totals
+from shared import machine, options, print_row, print_table, typical_totals
 from stopwatch import Stopwatch, channels_first, finish, peak_memory, print_ratios, side_by_side, with_threads
 
-from dsdcli.cli.parse import parse_batch, parse_size
+from dsdcli.cli.parse import parse_batch, parse_part, parse_size
 from dsdcli.device import free_memory, pick_device
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.model import UndoNet
+from dsdcli.pipeline.parts import part_indices
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import scatter
 from dsdcli.sampling.blocks import block_images, fitting_batch
@@ -28,6 +34,7 @@ from dsdcli.sampling.trapezoidal import Trapezoidal
 
 ROUNDS = 15
 COMPARED_DOSE = 5.0
+TURNS = 5  # of the set-ups of processes
 
 
 def measure(name: str, model: UndoNet, lattice: Lattice, sampler: Trapezoidal, n: int, batch: int) -> None:
@@ -93,6 +100,56 @@ def compare(model: UndoNet, lattice: Lattice) -> None:
     print(f"bfloat16 changes the undo counts by {100 * off:.1f} %")
 
 
+def compare_parts(parts: int, number: int, words: list[str]) -> None:
+    """Samples a second of one process of one thread, of one of so many, and of so many of one that make a part each, in
+    turns. All are there before the first turn, so that no start is counted."""
+    setups = {"1 x 1 thread": (1, 1), f"1 x {parts} threads": (1, parts), f"{parts} x 1 thread": (parts, 1)}
+
+    def start(part: int, of: int, threads: int) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, __file__, *words, "--as-part", f"{part}/{of}", "--threads", str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def told(processes: list[subprocess.Popen[str]]) -> None:
+        for process in processes:
+            if not (process.stdout and process.stdout.readline()):
+                raise SystemExit("a process ended")
+
+    started = {name: [start(i + 1, of, threads) for i in range(of)] for name, (of, threads) in setups.items()}
+    for processes in started.values():
+        told(processes)
+    seconds: dict[str, list[float]] = {name: [] for name in started}
+    for _ in range(TURNS):
+        for name, processes in started.items():
+            began = time.perf_counter()
+            for process in processes:
+                print(file=process.stdin, flush=True)
+            told(processes)
+            seconds[name].append(time.perf_counter() - began)
+    for process in (each for processes in started.values() for each in processes):
+        process.communicate()
+    print(f"{number} samples, median of {TURNS} turns; load of the machine {os.getloadavg()[0]:.1f}")
+    print_table(["processes", "samples/s", "ratio"])
+    for name, taken in seconds.items():
+        speed, first = (number / statistics.median(each) for each in (taken, seconds["1 x 1 thread"]))
+        print_row([name, f"{speed:.2f}", f"{speed / first:.2f}"])
+
+
+def make_part(model: UndoNet, lattice: Lattice, sampler: Trapezoidal, indices: range, batch: int) -> None:
+    """Make these samples whenever a line is read, and say so."""
+    totals = typical_totals(model.config, lattice, len(indices))
+    for _ in generate(model, totals[:batch], lattice, Trapezoidal(1), 0, batch):
+        pass  # warm up
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        for _ in generate(model, totals, lattice, sampler, 0, batch, indices=indices):
+            pass
+        print("done", flush=True)
+
+
 def main() -> None:
     parser = options(__doc__, "steps", "threads", "device")
     parser.add_argument("--model", default="berea-2d", help="name or path (default berea-2d)")
@@ -100,7 +157,16 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, help="HxW (default: that of the training crops)")
     parser.add_argument("--batch", type=parse_batch, help="samples at a time (default auto)")
     parser.add_argument("--compare", action="store_true", help="time the network in several set-ups instead")
+    parser.add_argument(
+        "--parts", type=int, metavar="N", help="time N processes of one thread, one of N and one of one"
+    )
+    parser.add_argument("--as-part", type=parse_part, help="be one of these processes")
     chosen = parser.parse_args()
+    if chosen.parts:
+        size = ["--size", "x".join(map(str, chosen.size))] if chosen.size else []
+        words = ["--model", chosen.model, "-n", str(chosen.n), "--steps", str(chosen.steps), *size, "--device", "cpu"]
+        compare_parts(chosen.parts, chosen.n, words)
+        return
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     device = pick_device(chosen.device)
@@ -108,9 +174,15 @@ def main() -> None:
     lattice = Lattice(chosen.size or model.config.size, model.config.boundary)
     if chosen.compare:
         compare(model, lattice)
+        return
+    batch, sampler = (
+        chosen.batch or fitting_batch(model.config, lattice, device, free_memory(device)),
+        Trapezoidal(chosen.steps),
+    )
+    if chosen.as_part:
+        make_part(model, lattice, sampler, part_indices(chosen.as_part, chosen.n), batch)
     else:
-        batch = chosen.batch or fitting_batch(model.config, lattice, device, free_memory(device))
-        measure(Path(chosen.model).name, model, lattice, Trapezoidal(chosen.steps), chosen.n, batch)
+        measure(Path(chosen.model).name, model, lattice, sampler, chosen.n, batch)
 
 
 if __name__ == "__main__":

@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--size", type=parse_size, default=(64, 64))
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="parts of a batch (default 1)")
     parser.add_argument("--steps", type=int, default=30, help="steps to time (default 30)")
     parser.add_argument(
         "--memory", type=int, metavar="N", help="watch the memory over N steps of 2 crops of 8x8 instead"
@@ -179,7 +180,7 @@ def main() -> None:
     device = pick_device(chosen.device)
     settings = TrainSettings(
         chosen.preset, chosen.size, 10**6, None, chosen.batch, 1e-3, 0, "noflux",
-        "bfloat16" if device.type == "cuda" else "float32",
+        "bfloat16" if device.type == "cuda" else "float32", accumulate=chosen.accumulate,
     )  # fmt: skip
     if chosen.memory:
         settings = replace(settings, size=(8, 8), batch=2, steps=chosen.memory, validate_every=chosen.memory)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import dsdcli
 from dsdcli.data.phases import Phase
 from dsdcli.errors import DataError
 from dsdcli.process.hole import Hole
@@ -49,6 +50,32 @@ def inpaint(dsd, models, tmp_path):
         return np.load(out), json.loads((tmp_path / "out.json").read_text())
 
     return run
+
+
+def test_a_cluster_makes_the_same_fillings(dsd, inpaint, models, tmp_path):
+    """Whatever worker leaves midway; two holes, each with a window of its own."""
+    distributed = pytest.importorskip("distributed")
+    words = ("--box", "4:12,4:12", "--box", "52:58,40:48", "-n", 5, "--seed", 3, "--porosity", 0.4)
+    code, err = inpaint("rock", "rock.tif", *words, "--scheduler", "tcp://127.0.0.1:1")
+    assert code == 2
+    assert "scheduler" in err.splitlines()[-1]
+    here, audit = inpaint("rock", "rock.tif", *words)
+    left = []
+    with distributed.LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        there, other = inpaint("rock", "rock.tif", *words, "--scheduler", cluster.scheduler_address)
+        assert np.array_equal(here, there)
+        assert (other["samples"], other["device"]) == (audit["samples"], audit["device"])
+
+        def leave(done, total, what):
+            if 0 < done < total and not left:
+                left.append(cluster.scale(1))
+
+        again = dsdcli.load(models / "rock", "cpu").inpaint(
+            "rock.tif", 5, boxes=[[(4, 12), (4, 12)], [(52, 58), (40, 48)]], seed=3, porosity=0.4, steps=2,
+            scheduler=cluster.scheduler_address, progress=leave,
+        )  # fmt: skip
+    assert left
+    assert np.array_equal(np.asarray(again), here)
 
 
 def test_outside_identical_inside_exact(inpaint, tmp_path):

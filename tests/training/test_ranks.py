@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,22 @@ def numbers(trainer, folder=None):
     return found
 
 
+def listening():
+    """Ports on which this process waits for others, where these need not be on this machine."""
+    inodes, found = set(), []
+    for handle in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):
+            inodes.add(str(handle.readlink()).removeprefix("socket:[").removesuffix("]"))
+    for table, loopback in (("tcp", "0100007F"), ("tcp6", "00000000000000000000000001000000")):
+        lines = Path("/proc/net", table).read_text().splitlines() if Path("/proc/net", table).exists() else []
+        for line in lines[1:]:
+            words = line.split()
+            host, port = words[1].split(":")
+            if words[3] == "0A" and words[9] in inodes and host != loopback:
+                found.append(int(port, 16))
+    return found
+
+
 def on_a_rank(path, one, two):
     """What a rank sees of a training from the beginning, of one that goes on with another's state, and of failures."""
     ranks, dataset = ranks_here(), Dataset.open(path)
@@ -100,6 +117,7 @@ def on_a_rank(path, one, two):
         about = {"whole": whole, "rest": numbers(trainer), "wide": [number for number, _ in trainer.wide]}
         about["holes"] = numbers(make_trainer(dataset, ranks, 0.5))
         about["text"] = ranks.text_of_first(f"näme of rank {ranks.number}")
+        about["ports"] = [port for port in listening() if port != int(os.environ["MASTER_PORT"])]
         about["once"] = ranks.once(lambda: "done")
         about["failures"] = []
         for failing in (0, 1):
@@ -129,6 +147,7 @@ def test_two_ranks_train_as_one_and_go_on_with_its_state(electrode, tmp_path):
     assert [code for code, _, _ in done] == [0, 0], done
     first, second = (json.loads(out) for _, out, _ in done)
     assert first["wide"] == [1]
+    assert first["ports"] == second["ports"] == []
     np.testing.assert_allclose(first["whole"], expected, rtol=1e-6)
     np.testing.assert_allclose(first["rest"], expected[HALF:], rtol=1e-6)
     assert all(second[name] == first[name] for name in ("whole", "rest", "holes"))

@@ -75,17 +75,13 @@ def test_parts_of_a_batch_one_after_another_train_as_the_whole(electrode, parts)
 
 
 def test_parts_of_the_shares_of_ranks_add_up(electrode):
-    def loss(**settings):
+    def loss(ranks, **settings):
         trainer = make_trainer(electrode, batch=7, **settings)
         trainer.ranks = ranks
         return sum(part.item() for part in trainer.batch_losses())
 
-    ranks = Ranks()
-    whole = loss()
-    shares = 0.0
-    for ranks in (Ranks(0, 2), Ranks(1, 2)):
-        shares += loss(accumulate=2)
-    assert shares == pytest.approx(whole, rel=1e-6)
+    shares = sum(loss(Ranks(number, 2), accumulate=2) for number in (0, 1))
+    assert shares == pytest.approx(loss(Ranks()), rel=1e-6)
 
 
 def test_a_run_keeps_the_parts_of_its_batches(rock, tmp_path):
