@@ -151,7 +151,7 @@ def _on_cluster(
         raise UsageError("`scheduler` needs the package distributed: pip install distributed") from error
     try:
         client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:  # the last one: something else speaks there
         raise UsageError(f"cannot reach a dask scheduler at {address} ({error}); check the address") from error
     with client:
         workers = max(1, len(client.scheduler_info()["workers"]))

@@ -142,5 +142,5 @@ def _connect(address: str) -> Any:
         raise UsageError("`scheduler` needs the package distributed: pip install distributed") from error
     try:
         return Client(address, timeout=10)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:  # the last one: something else speaks there
         raise UsageError(f"cannot reach a dask scheduler at {address} ({error}); check the address") from error

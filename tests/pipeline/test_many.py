@@ -3,7 +3,10 @@
 import errno
 import json
 import os
+import socket
+from contextlib import suppress
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from dsdcli.data.dataset import SPLITS
 from dsdcli.data.journal import Entry, Journal
 from dsdcli.errors import DataError, UsageError
 from dsdcli.moves import claim
+from dsdcli.pipeline.cluster import Cluster
 from dsdcli.pipeline.parts import part_indices, part_of_task
 from tests.conftest import save_model
 
@@ -334,3 +338,17 @@ def test_a_scheduler_that_is_not_there_is_one_line(dsd, folder):
     code, _, err = dsd(*WORDS, "--scheduler", "tcp://127.0.0.1:1")
     assert code == 2
     assert "scheduler" in err.splitlines()[-1]
+
+
+def test_what_is_no_scheduler_is_one_line():
+    pytest.importorskip("distributed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak():
+            with suppress(OSError):
+                while True:
+                    server.accept()[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        Thread(target=speak, daemon=True).start()
+        with pytest.raises(UsageError, match="cannot reach a dask scheduler"):
+            Cluster.at(f"tcp://127.0.0.1:{server.getsockname()[1]}", "cpu")
