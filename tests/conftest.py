@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import replace
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each of two processes (pyproject.toml)
 
 import numpy as np
 import pytest
