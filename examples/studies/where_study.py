@@ -4,6 +4,7 @@
     python examples/studies/where_study.py berea-3d berea.dsd.h5 --check cells slice -n 8
     python examples/studies/where_study.py nmc-2d nmc.dsd.h5 --check slice --planes -n 2
 
+- plain: samples with the counts of real crops, and no cells; the seam is where the borders of cells would be.
 - cells: samples with the counts of the cells of real crops. Seam: the share of unlike neighbours across the borders of
   cells, over that across all other planes of voxels.
 - profile: the volume fraction of the first phase rises linearly by half of itself along the first axis.
@@ -99,8 +100,8 @@ def main() -> None:
     parser.add_argument("dataset", type=Path, help="the dataset it was trained on")
     parser.add_argument("-n", type=int, default=32, help="samples (default 32)")
     parser.add_argument("--side", type=int, default=16, help="of cells and blocks (default 16)")
-    checks = ["cells", "profile", "extend", "slice"]
-    parser.add_argument("--check", nargs="+", choices=checks, default=checks[:3], help="what (default: all but slice)")
+    checks = ["plain", "cells", "profile", "extend", "slice"]
+    parser.add_argument("--check", nargs="+", choices=checks, default=checks[:4], help="what (default: all but slice)")
     parser.add_argument("--planes", action="store_true", help="volumes of planes, by a 2D model")
     chosen = parser.parse_args()
     dataset, rng = Dataset.open(chosen.dataset), np.random.default_rng(chosen.seed)
@@ -118,8 +119,8 @@ def main() -> None:
 
     for check in chosen.check:
         say(check)
-        if check == "cells":
-            stack = draw(n, 0, size=size, like=dataset, exact_in=side)
+        if check in ("plain", "cells"):
+            stack = draw(n, 0, size=size, like=dataset, exact_in=side if check == "cells" else None)
             borders = [range(side, length, side) for length in size]
             print_row([check, n, seam(stack, borders, rng), *likeness(tiles(stack, side), dataset, rng)])
         elif check == "profile":
