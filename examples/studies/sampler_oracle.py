@@ -112,7 +112,7 @@ def print_oracle(found: dict) -> None:
     print_table(
         ["", "evaluations", "total variation", "evaluations of the default for that", "ratio"],
         [
-            [name, f"{n}", f"{error:.4f}", f"{fewer:.0f}", f"{n / fewer:.0f}"]
+            [name, f"{n}", f"{error:.4f}", f"{fewer:.0f}", f"{n / fewer:.{0 if n > 10 * fewer else 2}f}"]
             for (name, n, error), fewer in zip(single, equal, strict=True)
         ],
     )
