@@ -57,7 +57,8 @@ class TauLeaping:
             number = going.cumsum(0) - 1  # of each image among those that are going
             walkers = Particles(number[particles.image[moving]], particles.phase[moving], particles.site[moving])
             now = doses[going]
-            h = rates(walkers.occupancy(lattice, len(now), phases), now, lattice)
+            # Of all images, since each is told what is given of it by its place among them.
+            h = rates(particles.occupancy(lattice, len(generators), phases), doses, lattice)[going]
             per_dose = at_particles(h * bonds, walkers, lattice).double() / now[walkers.image, None]  # (P, 2d)
             fastest = torch.zeros_like(now).scatter_reduce(0, walkers.image, per_dose.sum(1), "amax")
             step = torch.minimum(self.bound / fastest, now - self.dose_end)

@@ -299,13 +299,14 @@ def test_a_lost_terminal_saves(rock, tmp_path):
     pty, fcntl, termios = (pytest.importorskip(name) for name in ("pty", "fcntl", "termios"))
     near, far = pty.openpty()
     words = ["train", "--batch", "2", "--size", "16x16", "--steps", "100000", "--validate-every", "60", "--out", "cut"]
+
+    def at_terminal():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which dsd respects
+
+    streams = {"stdin": far, "stdout": far, "stderr": far}
     job = subprocess.Popen(
-        [sys.executable, "-c", TINY, *words],
-        stdin=far,
-        stdout=far,
-        stderr=far,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        [sys.executable, "-c", TINY, *words], **streams, start_new_session=True, preexec_fn=at_terminal
     )
     os.close(far)
     os.set_blocking(near, False)
