@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from dsdcli.network.config import PRESETS, Architecture
-from dsdcli.training import trainer
+from dsdcli.training import told
 from tests.conftest import save_model
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -72,7 +72,7 @@ def test_notebooks_run(name, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.setitem(PRESETS, "tiny", (Architecture((8, 16)),) * 2)
-    monkeypatch.setattr(trainer, "VALIDATION_CROPS", 32)
+    monkeypatch.setattr(told, "VALIDATION_CROPS", 32)
     monkeypatch.setattr("dsdcli.evaluation.evaluate._CROPS", 8)
     names, shown = {}, []
     for cell in json.loads((EXAMPLES / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]:

@@ -11,7 +11,7 @@ from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.sampling.registry import SAMPLERS
 from dsdcli.sampling.sweeps import PlaneSweeps
 from dsdcli.sampling.trapezoidal import Trapezoidal
-from dsdcli.training import recipes, trainer
+from dsdcli.training import recipes, told
 from tests.conftest import blobs, make_dataset, save_model
 from tests.test_docs import ROOT, commands
 
@@ -24,7 +24,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(PRESETS, "tiny", (Architecture((8, 16)),) * 2)
     monkeypatch.setitem(recipes.RECIPES, "tiny", {"steps": 4, "voxels": 2**9, "lr": 1e-3})
-    monkeypatch.setattr(trainer, "VALIDATION_CROPS", 32)
+    monkeypatch.setattr(told, "VALIDATION_CROPS", 32)
     monkeypatch.setattr("dsdcli.evaluation.evaluate._CROPS", 8)
     monkeypatch.setattr(Trapezoidal.__init__, "__defaults__", (1, *Trapezoidal.__init__.__defaults__[1:]))
     monkeypatch.setattr(PlaneSweeps, "schedule", lambda self: [(1.0, 1), (0.5, 1), (0.1, 1)])
