@@ -1,6 +1,6 @@
 """Particles and the only functions that move them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -213,6 +213,18 @@ def leap(
         hops += torch.cat([torch.poisson(mean, generator=g) for mean, g in parts])
     hops = hops.view(-1, lattice.ndim, 2)
     return replace(now, site=lattice.move(now.site, (hops[..., 0] - hops[..., 1]).to(torch.int64)))
+
+
+def move_some(now: Particles, going: torch.Tensor, move: Callable[[Particles, torch.Tensor], Particles]) -> Particles:
+    """Let the particles of some of the images move, and leave those of the others where they are.
+
+    Args:
+        going: which images, bool (B,).
+        move: takes these particles, their images numbered anew, and which of all they are, bool (P,).
+    """
+    moving = going[now.image]
+    some = Particles((going.cumsum(0) - 1)[now.image[moving]], now.phase[moving], now.site[moving])
+    return replace(now, site=now.site.masked_scatter(moving[:, None], move(some, moving).site))
 
 
 def follow(now: Particles, parents: torch.Tensor) -> Particles:

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from dsdcli.errors import UsageError
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import Particles, leap
+from dsdcli.process.walk import Particles, leap, move_some
 from dsdcli.sampling.rates import Rates, at_particles
 
 LEAST_TOLERANCE = 1e-3
@@ -103,11 +103,8 @@ def _move(
 ) -> Particles:
     """One leap of the images that have a span left; the generators of the others are not drawn from."""
     going = torch.tensor([span > 0 for span in spans], device=drift.device)
-    moving, number = going[particles.image], going.cumsum(0) - 1
     own = [generator for generator, span in zip(generators, spans, strict=True) if span > 0]
-    walkers = Particles(number[particles.image[moving]], particles.phase[moving], particles.site[moving])
-    walkers = leap(walkers, drift[moving], None, lattice, own)
-    return replace(particles, site=particles.site.masked_scatter(moving[:, None], walkers.site))
+    return move_some(particles, going, lambda some, which: leap(some, drift[which], None, lattice, own))
 
 
 def _errors(particles: Particles, hops: torch.Tensor, images: int) -> list[float]:

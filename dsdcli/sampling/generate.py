@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -28,8 +29,11 @@ START = 0.45
 TIE_BREAK = 1e-9  # random preference between equally probable sites, far below what a network resolves
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
-class Progress:
+class Progress(Generic[T]):
     """State of `generate` after a network evaluation; ``finished`` holds (index, image) pairs as they come.
 
     ``evaluations`` counts network evaluations of the whole job, each on a batch; ``total`` is what it will be,
@@ -38,7 +42,7 @@ class Progress:
 
     evaluations: int
     total: int | None
-    finished: tuple[tuple[int, Decoded], ...] = ()
+    finished: tuple[tuple[int, T], ...] = ()
 
 
 def sample_seed(seed: int, index: int, walker: int = 0) -> int:
@@ -63,7 +67,7 @@ def generate(
     guidance: float = 1.0,
     keeper: Keeper | None = None,
     told: Sequence[float] | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[Progress[Decoded]]:
     """Draw one image for every row of ``totals``, with exactly these voxels of each phase.
 
     Image i depends on (seed, i) and on its totals, not on ``batch`` nor on the range it is drawn in, so that parts of a
@@ -233,6 +237,6 @@ def settle(
     ]
 
 
-def stack_of(states: Iterable[Progress]) -> np.ndarray:
+def stack_of(states: Iterable[Progress[Decoded]]) -> np.ndarray:
     """The images of a whole job in order: phase indices uint8 (n, *L)."""
     return np.stack([decoded.image for state in states for _, decoded in state.finished])

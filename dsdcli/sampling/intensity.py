@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +15,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.rounding import Rounded, round_counts
 from dsdcli.sampling.blocks import InBlocks
-from dsdcli.sampling.generate import TIE_BREAK, sample_seed
+from dsdcli.sampling.generate import TIE_BREAK, Progress, sample_seed
 from dsdcli.sampling.guidance import LEAST, Guided
 from dsdcli.sampling.rates import Freezing, Rates
 from dsdcli.sampling.sampler import Sampler
@@ -24,15 +24,6 @@ from dsdcli.sampling.trapezoidal import Trapezoidal
 # Particles of intensities share a site, so that no leap ends in a collision: the walk goes further down than that of
 # segmented images, and the rounding has less to decide.
 DOSE_END = 0.02
-
-
-@dataclass(frozen=True)
-class Progress:
-    """As `dsdcli.sampling.generate.Progress`, of intensities."""
-
-    evaluations: int
-    total: int | None
-    finished: tuple[tuple[int, Rounded], ...] = ()
 
 
 class GuidedCounts(Guided):
@@ -91,7 +82,7 @@ def generate_counts(
     indices: range | None = None,
     kind: int | None = None,
     guidance: float = 1.0,
-) -> Iterator[Progress]:
+) -> Iterator[Progress[Rounded]]:
     """Draw one image of counts for every row of ``totals``, with exactly these particles of each species.
 
     Image i depends on (seed, i) and on its totals, as in `dsdcli.sampling.generate.generate`. In a hole everything else

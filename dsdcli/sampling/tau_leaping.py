@@ -2,14 +2,15 @@
 of network evaluations; `dsdcli.sampling.trapezoidal` is the sampler to use."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 
 from dsdcli.errors import UsageError
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import Particles, hop
+from dsdcli.process.walk import Particles, hop, move_some
 from dsdcli.sampling.rates import Rates, at_particles
 
 
@@ -53,17 +54,22 @@ class TauLeaping:
         bonds = lattice.open_bonds(particles.site.device)
         doses = torch.full((len(generators),), dose, dtype=torch.float64, device=particles.site.device)
         while (going := doses > self.dose_end).any():
-            moving = going[particles.image]
-            number = going.cumsum(0) - 1  # of each image among those that are going
-            walkers = Particles(number[particles.image[moving]], particles.phase[moving], particles.site[moving])
-            now = doses[going]
-            # Of all images, since each is told what is given of it by its place among them.
-            h = rates(particles.occupancy(lattice, len(generators), phases), doses, lattice)[going]
-            per_dose = at_particles(h * bonds, walkers, lattice).double() / now[walkers.image, None]  # (P, 2d)
-            fastest = torch.zeros_like(now).scatter_reduce(0, walkers.image, per_dose.sum(1), "amax")
-            step = torch.minimum(self.bound / fastest, now - self.dose_end)
+            h = rates(particles.occupancy(lattice, len(generators), phases), doses, lattice)
+            per_dose = at_particles(h * bonds, particles, lattice).double() / doses[particles.image, None]  # (P, 2d)
+            fastest = torch.zeros_like(doses).scatter_reduce(0, particles.image, per_dose.sum(1), "amax")
+            step = torch.minimum(self.bound / fastest, doses - self.dose_end)
+            probability = per_dose * step[particles.image, None]
             own = [generator for generator, going_on in zip(generators, going.tolist(), strict=True) if going_on]
-            walkers = hop(walkers, per_dose * step[walkers.image, None], lattice, own)
-            particles = replace(particles, site=particles.site.masked_scatter(moving[:, None], walkers.site))
-            doses[going] = torch.where(step < now - self.dose_end, now - step, self.dose_end)
+            particles = move_some(particles, going, partial(_hop, probability, lattice, own))
+            doses = torch.where(step < doses - self.dose_end, doses - step, self.dose_end)
             yield particles
+
+
+def _hop(
+    probability: torch.Tensor,
+    lattice: Lattice,
+    generators: Sequence[torch.Generator],
+    some: Particles,
+    which: torch.Tensor,
+) -> Particles:
+    return hop(some, probability[which], lattice, generators)
