@@ -88,8 +88,9 @@ def generate_intensities(
     Args:
         totals, means: particles by channel, in all or for each voxel.
         like: draw every sample's totals from a random real crop of this dataset.
-        size, boundary, class_name, guidance, sampler, steps, eta, grid, tolerance, batch, seed, indices, note,
-            progress: as of `dsdcli.pipeline.generate.stream`.
+        size, boundary, class_name, guidance, batch, seed, indices, note, progress: as of
+            `dsdcli.pipeline.generate.stream`.
+        sampler, steps, eta, grid, tolerance: as of the same.
 
     Raises:
         UsageError: a request that cannot be met, or one of phases.
