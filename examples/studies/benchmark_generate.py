@@ -5,13 +5,16 @@ python examples/studies/benchmark_generate.py --size 256x256       (and how much
 python examples/studies/benchmark_generate.py --model nmc-2d --steps 16 --device cuda
 python examples/studies/benchmark_generate.py --compare            (the network alone, in several set-ups)
 python examples/studies/benchmark_generate.py --parts 2            (two processes of one thread make a part each)
+python examples/studies/benchmark_generate.py --model berea-3d --size 128x64x64 --steps 8 --ranks 2   (or of one volume)
 """
 
 import copy
+import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +38,7 @@ from dsdcli.sampling.trapezoidal import Trapezoidal
 ROUNDS = 15
 COMPARED_DOSE = 5.0
 TURNS = 5  # of the set-ups of processes
+VOLUME_TURNS = 3
 
 
 def measure(name: str, model: UndoNet, lattice: Lattice, sampler: Trapezoidal, n: int, batch: int) -> None:
@@ -138,6 +142,30 @@ def compare_parts(parts: int, number: int, words: list[str]) -> None:
         print_row([name, f"{speed:.2f}", f"{speed / first:.2f}"])
 
 
+def compare_ranks(ranks: int, words: list[str]) -> None:
+    """Seconds of one volume by one process of one thread, one of so many, and so many of one, in turns, as the records
+    tell them: from the loaded model to the decoded volume."""
+    setups = {"1 x 1 thread": (1, 1), f"1 x {ranks} threads": (1, ranks), f"{ranks} x 1 thread": (ranks, 1)}
+    seconds: dict[str, list[float]] = {name: [] for name in setups}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(VOLUME_TURNS):
+            for name, (processes, threads) in setups.items():
+                volume = Path(folder, f"{processes}x{threads}-{turn}.zarr")
+                launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "dsdcli"]
+                job = ["generate", *words, "-n", "1", "--slabs", "-q", "-o", str(volume)]
+                subprocess.run(
+                    [sys.executable, "-m", *launch, *job],
+                    env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                    check=True,
+                )
+                seconds[name].append(json.loads(volume.with_suffix(".json").read_text())["seconds"])
+    print(f"one volume, median of {VOLUME_TURNS} turns; load of the machine {os.getloadavg()[0]:.1f}")
+    print_table(["processes", "s", "ratio"])
+    for name, taken in seconds.items():
+        first = statistics.median(seconds["1 x 1 thread"])
+        print_row([name, f"{statistics.median(taken):.1f}", f"{first / statistics.median(taken):.2f}"])
+
+
 def make_part(model: UndoNet, lattice: Lattice, sampler: Trapezoidal, indices: range, batch: int) -> None:
     """Make these samples whenever a line is read, and say so."""
     totals = typical_totals(model.config, lattice, len(indices))
@@ -160,12 +188,16 @@ def main() -> None:
     parser.add_argument(
         "--parts", type=int, metavar="N", help="time N processes of one thread, one of N and one of one"
     )
+    parser.add_argument("--ranks", type=int, metavar="N", help="the same for the slabs of one volume")
     parser.add_argument("--as-part", type=parse_part, help="be one of these processes")
     chosen = parser.parse_args()
-    if chosen.parts:
+    if chosen.parts or chosen.ranks:
         size = ["--size", "x".join(map(str, chosen.size))] if chosen.size else []
-        words = ["--model", chosen.model, "-n", str(chosen.n), "--steps", str(chosen.steps), *size, "--device", "cpu"]
-        compare_parts(chosen.parts, chosen.n, words)
+        words = ["--model", chosen.model, "--steps", str(chosen.steps), *size, "--device", "cpu"]
+        if chosen.ranks:
+            compare_ranks(chosen.ranks, words)
+        else:
+            compare_parts(chosen.parts, chosen.n, ["-n", str(chosen.n), *words])
         return
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
