@@ -4,6 +4,7 @@ Only numbers and texts pass between them, in tensors: nothing is pickled.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -205,6 +206,12 @@ def connected(ranks: Ranks, device: "torch.device") -> Iterator[None]:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     yield
     distributed.destroy_process_group()  # not after an error, which may be that there is nobody to say goodbye to
+
+
+def still_connected() -> bool:
+    """Whether this process was left while ranks could speak to each other."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()
 
 
 def gradient(weight: "torch.Tensor") -> "torch.Tensor":

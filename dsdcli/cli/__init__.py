@@ -1,6 +1,7 @@
 """The `dsd` command: one short file per subcommand; nothing heavy is imported before a command runs."""
 
 import contextlib
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from dsdcli import __version__
 from dsdcli.cli import console, doctor, evaluate, gather, generate, info, ingest, inpaint, rev, train, view
 from dsdcli.cli.parse import check_words
 from dsdcli.errors import DsdError, ToldElsewhere
+from dsdcli.ranks import still_connected
 
 # Typer imports click or carries a copy of it, by version; its class for errors on the command line is reached from here.
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
@@ -61,7 +63,11 @@ app.command("doctor")(doctor.doctor)
 def main() -> None:
     """Run `dsd`; errors become one line on stderr and an exit code (0 ok, 1 unexpected, 2 usage, 3 gate, 4 data)."""
     code = _guarded(lambda: app(standalone_mode=False))
-    sys.exit(_guarded(console.flush, code))
+    code = _guarded(console.flush, code)
+    if still_connected():  # the threads that speak to ranks which are gone would abort what is left of this process
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _guarded(work: Callable[[], int | None], failed: int = 0) -> int:

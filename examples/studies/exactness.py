@@ -206,12 +206,12 @@ def check_cells(total: int, settings: Trapezoidal, rng: np.random.Generator) -> 
 
 
 def check_volumes(total: int, settings: Trapezoidal, rng: np.random.Generator) -> bool:
-    """Draw ``total // 5`` volumes by 3D networks and by sweeps over planes; whether all counts are exact."""
+    """Draw a fifth as many volumes by 3D networks and by sweeps over planes; whether all counts are exact."""
     models = [(f"random weights, {k} phases", random_network(k, d, k)) for k in (2, 3, 4) for d in (2, 3)]
     models += [(name, load_model(path)) for name, path in shipped_models().items()]
     few = PlaneSweeps(sweeps=6, dose_start=20.0, leaps=1)
     tally: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3, np.int64))
-    for case in range(total // 5):
+    for case in range(max(1, total // 5)):
         name, model = models[case % len(models)]
         lattice = Lattice(tuple(rng.integers(1, 13, 3).tolist()), BOUNDARIES[case // len(models) % 2])
         phases = len(model.config.phases)

@@ -273,18 +273,31 @@ TINY = (
 )
 
 
-@pytest.mark.parametrize("number", ENDING)
-def test_a_signal_saves_and_resume_reaches_the_same_weights(dsd, rock, tmp_path, number):
-    """Killed at any step and resumed: the log and the weights of an uninterrupted run."""
-    words = ["train", "--batch", "2", "--size", "16x16", "--steps", "100", "--validate-every", "1000"]
-    job = subprocess.Popen([sys.executable, "-c", TINY, *words, "--out", "cut"], stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "cut/metrics.jsonl").exists() and job.poll() is None:  # first written at step 50
+def cut_by(number, folder, words):
+    """A training in a process of its own, sent a signal after its first 50 steps: its exit code and what it said."""
+    job = subprocess.Popen([sys.executable, "-c", TINY, *words, "--out", folder], stderr=subprocess.PIPE, text=True)
+    while not (folder / "metrics.jsonl").exists() and job.poll() is None:  # first written at step 50
         time.sleep(0.01)
     job.send_signal(number)
     said = job.communicate(timeout=60)[1]
-    if job.returncode not in (0, -number):  # not so fast that training had ended
-        assert job.returncode == 128 + number, said
-        assert "--resume --out cut" in said
+    return job.returncode, said
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_saves(rock, tmp_path, number):
+    words = ["train", "--batch", "2", "--size", "8x8", "--steps", "100000"]
+    code, said = cut_by(number, tmp_path / "cut", words)
+    assert code == 128 + number, said
+    assert "--resume --out" in said
+    assert Run(tmp_path / "cut").resumable()
+
+
+def test_what_a_signal_cut_reaches_the_same_weights(dsd, rock, tmp_path):
+    """Killed at any step and resumed: the log and the weights of an uninterrupted run."""
+    words = ["train", "--batch", "2", "--size", "16x16", "--steps", "100", "--validate-every", "1000"]
+    code, said = cut_by(signal.SIGTERM, tmp_path / "cut", words)
+    if code not in (0, -signal.SIGTERM):  # not so fast that training had ended
+        assert code == 128 + signal.SIGTERM, said
         assert dsd("train", "--resume", "--out", "cut")[0] == 0
     assert dsd(*words, "--out", "whole")[0] == 0
     whole, cut = (
