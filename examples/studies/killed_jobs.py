@@ -1,33 +1,27 @@
 """Kill a long `dsd generate` again and again at random moments, and see that what is resumed equals what is not.
 
 The work is done in processes of its own, ended by SIGKILL when their file has reached a random size. Without --model an
-untrained network of two levels makes the samples, as what is tested depends on none. Linux: memory is read from /proc.
+untrained network of two levels makes the samples, as what is tested depends on none.
 
     python examples/studies/killed_jobs.py                       # 10,000 samples of 32x32, ten kills
     python examples/studies/killed_jobs.py --number 2000 --size 64x64 --model berea-2d --out s.zarr
 """
 
 import random
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from shared import options
+from watch import Watched, run
 
 from dsdcli.data.phases import Phase
 from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import Architecture, ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.output import read_samples
-
-POLL = 0.02  # seconds
 
 
 def untrained(folder: Path) -> Path:
@@ -50,23 +44,9 @@ def untrained(folder: Path) -> Path:
     return folder
 
 
-def run(words: list[str], out: Path, until: float = float("inf")) -> tuple[float, float, int]:
-    """Run `dsd` until it ends or its unfinished file has ``until`` bytes: peak MiB, seconds, most bytes of the file."""
-    kept = out.with_name(f"{out.name}.unfinished")
-    began, peak, most = time.monotonic(), 0.0, 0
-    process = subprocess.Popen([sys.executable, "-m", "dsdcli", *words], stdout=subprocess.DEVNULL)
-    while process.poll() is None:
-        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
-            peak = max(peak, int(found[1]) / 1024)
-        if kept.exists():
-            most = max(most, kept.stat().st_size)
-        if most >= until:
-            process.send_signal(signal.SIGKILL)
-        time.sleep(POLL)
-    if process.returncode not in (0, -signal.SIGKILL):
-        raise SystemExit(f"dsd ended with {process.returncode}")
-    return peak, time.monotonic() - began, most
+def told(seen: list[Watched]) -> str:
+    """Memory and time of a job that took several processes."""
+    return f"peak {max(each.peak for each in seen):.0f} MiB, {sum(each.seconds[-1] for each in seen):.0f} s"
 
 
 def main() -> None:
@@ -86,18 +66,15 @@ def main() -> None:
         tenth, whole, killed = (Path(folder) / name / args.out for name in ("tenth", "whole", "killed"))
         words = ["generate", "-q", "--model", model, "--size", args.size, "--steps", str(args.steps), "--seed", "1"]
         words += ["--device", "cpu"]
-        peak, seconds, _ = run([*words, "-n", str(args.number // 10), "-o", str(tenth)], tenth)
-        print(f"{args.number // 10} samples, not killed: peak {peak:.0f} MiB, {seconds:.0f} s", flush=True)
+        seen = run([*words, "-n", str(args.number // 10), "-o", str(tenth)], tenth)
+        print(f"{args.number // 10} samples, not killed: {told([seen])}", flush=True)
         words += ["-n", str(args.number)]
-        peak, seconds, most = run([*words, "-o", str(whole)], whole)
-        print(f"{args.number} samples, not killed: peak {peak:.0f} MiB, {seconds:.0f} s", flush=True)
+        seen = run([*words, "-o", str(whole)], whole)
+        print(f"{args.number} samples, not killed: {told([seen])}", flush=True)
         words += ["--resume", "-o", str(killed)]
-        peaks, spent = [], 0.0
-        for until in (*sorted(rng.uniform(0.02, 0.98) * most for _ in range(args.kills)), float("inf")):
-            peak, seconds, _ = run(words, killed, until)
-            peaks.append(peak)
-            spent += seconds
-        print(f"{args.number} samples, killed {args.kills} times: peak {max(peaks):.0f} MiB, {spent:.0f} s", flush=True)
+        ends = (*sorted(rng.uniform(0.02, 0.98) * seen.most for _ in range(args.kills)), float("inf"))
+        all_seen = [run(words, killed, until) for until in ends]
+        print(f"{args.number} samples, killed {args.kills} times: {told(all_seen)}", flush=True)
         made, plain = read_samples(killed), read_samples(whole)
         assert made.audit and plain.audit
         same = np.array_equal(made.stack, plain.stack) and made.audit["samples"] == plain.audit["samples"]

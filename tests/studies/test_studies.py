@@ -83,6 +83,13 @@ def test_large_dataset(study):
     assert "48^3 voxels" in said
 
 
+def test_memory(study, tmp_path):
+    said = study("memory.py", "--numbers", 4, "--sizes", "16x8x8", "-o", "memory.png")
+    assert re.search(r"^4 samples: peak \d+ MiB, \d+ s$", said, re.MULTILINE)
+    assert re.search(r"^16x8x8: peak \d+ MiB, \d+ bytes a voxel, \d+ s$", said, re.MULTILINE)
+    assert (tmp_path / "memory.png").is_file()
+
+
 def test_steering(study, tmp_path, rock, model):
     words = ("-n", 4, "--steps", 3, "--walkers", 4, "--quantities", "interface", "-o", "steered.png")
     said = study("steering.py", model, rock.path, *words)
