@@ -122,6 +122,16 @@ class Dataset:
             raise UsageError(f"`class_name={name}`: {self.path} has {', '.join(self.classes) or 'no classes'}")
         return self.materials[self.classes.index(name)] if len(self.classes) > 1 else self
 
+    def segmented(self) -> "Dataset":
+        """This dataset, where phases are needed.
+
+        Raises:
+            DataError: it holds intensities.
+        """
+        if self.species:
+            raise DataError(f"{self.path} holds intensities, which have no phases; name a dataset of segmented images")
+        return self
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the contents: equal for equal phases, voxels, units and split, wherever they came from."""

@@ -1,5 +1,6 @@
 """What is in a file, as plain values ready for JSON."""
 
+import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -9,8 +10,10 @@ import numpy as np
 
 from dsdcli.data.dataset import Dataset, is_dataset
 from dsdcli.data.formats import read_image
+from dsdcli.data.intensity_files import read_intensities
 from dsdcli.data.phases import count_labels
-from dsdcli.data.samples import Samples, is_samples, read_samples
+from dsdcli.data.samples import Samples, is_samples, read_audit, read_samples
+from dsdcli.data.species import species_from_json
 from dsdcli.data.stored import SPLITS
 from dsdcli.moves import settle
 from dsdcli.network.catalogue import CONFIG, MANIFEST, shipped_models
@@ -32,6 +35,9 @@ def describe(file: str | Path) -> dict[str, Any]:
         return describe_model(path)
     if path.is_file() and is_dataset(path):
         return describe_dataset(Dataset.open(path))
+    audit = read_audit(path.with_suffix(".json")) if path.is_file() else None
+    if audit and audit.get("species"):
+        return describe_intensities(path, audit)
     if path.is_dir() or (path.is_file() and is_samples(path)):
         return describe_samples(read_samples(path), path)
     return describe_image(str(file))
@@ -127,6 +133,31 @@ def describe_samples(samples: Samples, path: Path) -> dict[str, Any]:
         "voxel_size": samples.voxel_size,
         "voxel_unit": samples.voxel_unit,
         "audit": samples.audit,
+    }
+
+
+def describe_intensities(path: Path, audit: dict[str, Any]) -> dict[str, Any]:
+    """As `describe_samples`, of intensities: type and cap of every channel, and its mean, least and greatest total."""
+    species = species_from_json(json.dumps(audit["species"]))
+    stack = read_intensities(path, species, len(audit.get("size", ())) or None)
+    totals = stack.reshape(*stack.shape[:2], -1).sum(2)
+    return {
+        "kind": "samples",
+        "path": str(path),
+        "samples": len(stack),
+        "size": list(stack.shape[2:]),
+        "species": [
+            {
+                **asdict(each),
+                "mean": float(stack[:, n].mean()),
+                "least_total": int(totals[:, n].min()),
+                "most_total": int(totals[:, n].max()),
+            }
+            for n, each in enumerate(species)
+        ],
+        "voxel_size": audit.get("voxel_size"),
+        "voxel_unit": audit.get("voxel_unit"),
+        "audit": audit,
     }
 
 

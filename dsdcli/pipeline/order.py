@@ -125,7 +125,7 @@ def make_order(
             raise UsageError("a 2D model makes volumes plane by plane, which keeps no counts of cells; take a 3D model")
         cells = cells_of(list(maps.values()), lattice.shape, exact_in, lattice.boundary)
     if like is not None:
-        dataset = like if isinstance(like, Dataset) else Dataset.open(like)
+        dataset = (like if isinstance(like, Dataset) else Dataset.open(like)).segmented()
         if job.material in dataset.classes:
             dataset = dataset.of_class(job.material)
         crops_of = dataset.digest

@@ -210,6 +210,7 @@ def _open(images: Dataset | Path | str | None, about: Mapping[str, Any], note: N
             dataset, remarks, warnings = read_real(Path(images), **about)
             return dataset, [*remarks, *warnings]
         images = Dataset.open(images)
+    images = images.segmented()
     if any(value not in (None, []) for value in about.values()):
         raise UsageError(
             f"{images.path} is a dataset, and knows how its images are read; run dsd ingest again to change it"

@@ -91,19 +91,24 @@ def _phase_table(about: dict[str, Any], split_names: Sequence[str]) -> list[str]
 
 
 def samples_lines(about: dict[str, Any]) -> list[str]:
-    """A samples file, from `describe_samples`."""
+    """A samples file, from `describe_samples` or `describe_intensities`."""
+    if "species" in about:
+        head = ["channel", "type", "max", "mean", "least total", "most total"]
+        rows = [
+            [s["name"], s["dtype"], str(s["cap"]), f"{s['mean']:.4f}", str(s["least_total"]), str(s["most_total"])]
+            for s in about["species"]
+        ]
+    else:
+        head = ["phase", "label", "fraction", "least voxels", "most voxels"]
+        rows = [
+            [p["name"], str(p["label"]), f"{p['fraction']:.4f}", str(p["least_voxels"]), str(p["most_voxels"])]
+            for p in about["phases"]
+        ]
     return [
         f"{about['path']}: {about['samples']} samples of {sides(about['size'])}",
         f"  voxel size  {voxel(about)}",
         f"  audit       {'yes (in the JSON)' if about['audit'] else 'none'}",
-        *table(
-            ["phase", "label", "fraction", "least voxels", "most voxels"],
-            [
-                [p["name"], str(p["label"]), f"{p['fraction']:.4f}", str(p["least_voxels"]), str(p["most_voxels"])]
-                for p in about["phases"]
-            ],
-            left=1,
-        ),
+        *table(head, rows, left=1),
     ]
 
 

@@ -119,6 +119,22 @@ def test_samples_have_exactly_the_totals_asked_for(dsd, model):
         assert all(sample["achieved"] == sample["requested"] for sample in audit["samples"])
 
 
+def test_what_files_of_intensities_hold_is_said_and_what_they_are_not_for(dsd, model):
+    words = ("--model", "run", "-n", 2, "--steps", 1, "--total", "intensity=100", "-o", "s.npy")
+    assert dsd("generate", *words)[0] == 0
+    code, out, _ = dsd("info", "s.npy", "--json")
+    about = json.loads(out)
+    assert (code, about["samples"], about["size"]) == (0, 2, [8, 8])
+    assert about["species"] == [
+        {"name": "intensity", "cap": 12, "dtype": "uint8", "mean": 100 / 64, "least_total": 100, "most_total": 100}
+    ]
+    assert dsd("info", "s.npy")[1].splitlines()[-1].split() == "intensity uint8 12 1.5625 100 100".split()
+    for words in (("view", "s.npy"), ("view", "x.dsd.h5"), ("rev", "x.dsd.h5")):
+        code, out, err = dsd(*words)
+        assert code in (2, 4) and out == ""
+        assert "holds intensities" in err and err.count("\n") == 1
+
+
 def test_holes_are_filled_with_the_declared_total_and_nothing_else_changes(dsd, model):
     image = grains((1, 8, 8), 5)[0]
     tifffile.imwrite("i.tif", image)
