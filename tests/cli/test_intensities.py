@@ -128,7 +128,7 @@ def test_what_files_of_intensities_hold_is_said_and_what_they_are_not_for(dsd, m
     assert about["species"] == [
         {"name": "intensity", "cap": 12, "dtype": "uint8", "mean": 100 / 64, "least_total": 100, "most_total": 100}
     ]
-    assert dsd("info", "s.npy")[1].splitlines()[-1].split() == "intensity uint8 12 1.5625 100 100".split()
+    assert dsd("info", "s.npy")[1].splitlines()[-1].split() == ["intensity", "uint8", "12", "1.5625", "100", "100"]
     for words in (("view", "s.npy"), ("view", "x.dsd.h5"), ("rev", "x.dsd.h5")):
         code, out, err = dsd(*words)
         assert code in (2, 4) and out == ""
