@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from dsdcli.evaluation.measures import lines
 from dsdcli.evaluation.measures.correlation import two_point
@@ -124,6 +125,17 @@ def test_local_thickness_of_a_ball_is_its_radius(ndim):
     histogram = local_thickness(ball(33, 9.2, ndim))
     assert histogram[9] / histogram.sum() > 0.9  # the rest are corners of the digital ball
     assert histogram.sum() == ball(33, 9.2, ndim).sum()
+
+
+def test_measuring_leaves_pytorch_its_threads():
+    """porespy's loops would leave it with one for each core: beside other work, what follows is many times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        measure(ball(17, 5.2, 2).astype(np.uint8), ("grain", "pore"), ["pore-size", "coordination"])
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_local_thickness_equals_porespy_voxel_by_voxel():

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -46,12 +47,20 @@ def local_thickness(mask: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep porespy's compiled loops on one thread: on small images, beside other work, several are 50 times slower."""
+    """Keep porespy's compiled loops and PyTorch on one thread: on small images, beside other work, several are 50 times
+    slower. Afterwards both have as many as before; porespy leaves PyTorch, which runs on the same OpenMP, with one for
+    each core, and all that follows in this process would wait for them.
+    """
     import numba
 
-    before = numba.get_num_threads()
+    torch = sys.modules.get("torch")
+    before, of_torch = numba.get_num_threads(), torch.get_num_threads() if torch else 0
     numba.set_num_threads(1)
+    if torch:
+        torch.set_num_threads(1)
     try:
         yield
     finally:
         numba.set_num_threads(before)
+        if torch:
+            torch.set_num_threads(of_torch)
