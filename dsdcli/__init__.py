@@ -4,10 +4,15 @@
 What is named here is loaded when it is first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Threads that wait for each other spin by default, which makes everything ten times as slow on a machine that has other
+# work. PyTorch looks at this when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from dsdcli.data.dataset import Dataset

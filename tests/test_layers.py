@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dsdcli"
 
 # What each room may know, besides itself.
-_BASE = {"errors", "files", "moves", "device", "ranks", "record"}
+_BASE = {"errors", "files", "moves", "device", "ranks", "record", "threads"}
 MAY_KNOW = {
     "errors": set(),
     "moves": {"errors"},
@@ -19,10 +19,11 @@ MAY_KNOW = {
     "device": {"errors"},
     "ranks": {"errors"},
     "record": {"errors"},
+    "threads": set(),
     "process": {"errors", "ranks"},
     "data": {"errors", "files", "device"},
     "network": {"errors", "ranks", "files", "data", "process"},
-    "sampling": {"errors", "ranks", "data", "process", "network"},
+    "sampling": {"errors", "ranks", "threads", "data", "process", "network"},
     "training": _BASE | {"data", "process", "network"},
     "flow": {"errors"},
     "evaluation": _BASE | {"data", "flow"},

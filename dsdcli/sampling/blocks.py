@@ -8,6 +8,7 @@ from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import NOTHING, Given
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.rates import Conditional
+from dsdcli.threads import side_by_side
 
 # Sites that the network takes at a time. Convolutions of another batch size may round differently, and one rounding
 # changes a random walk for good; so the batch size of the network depends on the lattice and the device alone.
@@ -56,8 +57,15 @@ class InBlocks:
         filled = torch.cat([empty.expand(before, *counts.shape[1:]), counts, empty.expand(after, *counts.shape[1:])])
         doses = torch.cat([dose[:1].expand(before), dose, dose[:1].expand(after)])
         which = torch.tensor([0] * before + [*range(len(counts))] + [0] * after)
-        columns = zip(filled.split(block), doses.split(block), which.split(block), strict=True)
-        return torch.cat([self.rates(c, d, lattice, self.given.take(w.tolist())) for c, d, w in columns])[before:end]
+
+        @torch.inference_mode()  # of the thread that it runs in
+        def one(counts: torch.Tensor, dose: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+            return self.rates(counts, dose, lattice, self.given.take(images.tolist()))
+
+        columns = filled.split(block), doses.split(block), which.split(block)
+        # A block of one large image has all threads within; which way it goes must depend on the lattice alone.
+        made = map(one, *columns) if block == 1 else side_by_side(one, counts.device, *columns)
+        return torch.cat(list(made))[before:end]
 
 
 def peak_bytes(config: ModelConfig, lattice: Lattice, device: torch.device, batch: int) -> int:

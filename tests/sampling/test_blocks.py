@@ -1,6 +1,9 @@
 """How many samples at a time: never more than fit, at least one, and of no consequence for the samples."""
 
 import itertools
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +59,29 @@ def test_the_samples_are_the_same_for_any_batch():
     expected = images(4)
     for batch in (1, 2):
         assert np.array_equal(images(batch), expected)
+
+
+@pytest.mark.parametrize("number", [1, 9])
+def test_small_samples_are_the_same_for_any_number_of_threads(number):
+    """Of one block, and of more."""
+    model, lattice = random_model(3, 2), Lattice((64, 61))
+    assert block_images(lattice, CPU) == 8
+    totals, before, made = np.tile([1000, 1904, 1000], (number, 1)), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            made.append(stack_of(generate(model, totals, lattice, Trapezoidal(steps=2), 3, number)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(np.array_equal(made[0], other) for other in made[1:])
+
+
+def test_threads_that_wait_sleep_unless_told_otherwise():
+    script = "import dsdcli, os; print(os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | given
+        run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+        assert run.stdout.strip() == expected
 
 
 def test_free_memory_is_what_machine_and_control_groups_leave(tmp_path):

@@ -20,7 +20,8 @@ def pore_network(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     longest = max(mask.shape)
     if mask.all() or not mask.any():
         return np.zeros(longest + 1, np.int64), np.zeros(longest + 1, np.int64)
-    from dsdcli.evaluation.measures.thickness import one_thread, quiet_porespy
+    from dsdcli.evaluation.measures.thickness import quiet_porespy
+    from dsdcli.threads import one_thread
 
     with one_thread():
         found = quiet_porespy().filters.snow_partitioning(np.ascontiguousarray(mask))

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from dsdcli.threads import one_thread
+
 
 def permeabilities(mask: np.ndarray, device: str = "cpu") -> list[float]:
     """`dsdcli.flow.permeability.permeability` of a phase along each axis, in voxel^2; NaN where it did not converge.
 
     Images are measured by as many processes as there are cores, so each keeps to one thread.
     """
-    from dsdcli.evaluation.measures.thickness import one_thread
     from dsdcli.flow.permeability import permeability
 
     with one_thread():

@@ -1,13 +1,12 @@
 """Pore sizes: local thickness, the radius of the largest inscribed ball that covers each voxel."""
 
-import contextlib
 import functools
 import logging
-import sys
-from collections.abc import Iterator
 from types import ModuleType
 
 import numpy as np
+
+from dsdcli.threads import one_thread
 
 
 @functools.cache
@@ -43,24 +42,3 @@ def local_thickness(mask: np.ndarray) -> np.ndarray:
     with one_thread():
         radii = porespy.filters.local_thickness(np.ascontiguousarray(mask))
     return np.bincount(np.minimum(radii[mask], longest).astype(np.int64), minlength=longest + 1)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep porespy's compiled loops and PyTorch on one thread: on small images, beside other work, several are 50 times
-    slower. Afterwards both have as many as before; porespy leaves PyTorch, which runs on the same OpenMP, with one for
-    each core, and all that follows in this process would wait for them.
-    """
-    import numba
-
-    torch = sys.modules.get("torch")
-    before, of_torch = numba.get_num_threads(), torch.get_num_threads() if torch else 0
-    numba.set_num_threads(1)
-    if torch:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
-        if torch:
-            torch.set_num_threads(of_torch)
