@@ -3,6 +3,7 @@
 python examples/studies/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 63 evaluations)
 python examples/studies/benchmark_generate.py --size 256x256       (and how much memory)
 python examples/studies/benchmark_generate.py --model nmc-2d --steps 16 --device cuda
+python examples/studies/benchmark_generate.py --busy 2             (beside two processes that want a core each)
 python examples/studies/benchmark_generate.py --compare            (the network alone, in several set-ups)
 python examples/studies/benchmark_generate.py --parts 2            (two processes of one thread make a part each)
 python examples/studies/benchmark_generate.py --model berea-3d --size 128x64x64 --steps 8 --ranks 2   (or of one volume)
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -61,6 +63,17 @@ def measure(name: str, model: UndoNet, lattice: Lattice, sampler: Trapezoidal, n
     print(f"{sampler.evaluations} evaluations a sample, {evaluations} batches through the network")
     outside = 100 * (1 - network.seconds / seconds)
     print(f"network {100 - outside:.1f} % of the time, walk, rates and decoding the other {outside:.1f} %")
+
+
+@contextmanager
+def busy(number: int) -> Iterator[None]:
+    """Other processes on the machine, each of which wants a core."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
 
 
 def compare(model: UndoNet, lattice: Lattice) -> None:
@@ -189,6 +202,7 @@ def main() -> None:
         "--parts", type=int, metavar="N", help="time N processes of one thread, one of N and one of one"
     )
     parser.add_argument("--ranks", type=int, metavar="N", help="the same for the slabs of one volume")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="beside N busy processes")
     parser.add_argument("--as-part", type=parse_part, help="be one of these processes")
     chosen = parser.parse_args()
     if chosen.parts or chosen.ranks:
@@ -214,7 +228,8 @@ def main() -> None:
     if chosen.as_part:
         make_part(model, lattice, sampler, part_indices(chosen.as_part, chosen.n), batch)
     else:
-        measure(Path(chosen.model).name, model, lattice, sampler, chosen.n, batch)
+        with busy(chosen.busy):
+            measure(Path(chosen.model).name, model, lattice, sampler, chosen.n, batch)
 
 
 if __name__ == "__main__":
