@@ -241,5 +241,14 @@ def read_audit(path: Path) -> dict[str, Any] | None:
     return _if_audit(value)
 
 
+def record_of_intensities(path: Path) -> dict[str, Any] | None:
+    """The audit record beside a file of samples of intensities; None for any other file, whatever lies beside it."""
+    try:
+        audit = read_audit(path.with_suffix(".json")) if path.is_file() else None
+    except DataError:  # of a file that is not ours, or one that says so itself when it is read
+        return None
+    return audit if audit and audit.get("species") else None
+
+
 def _if_audit(value: Any) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and value.get("format") == AUDIT else None

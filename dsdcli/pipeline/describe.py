@@ -12,7 +12,7 @@ from dsdcli.data.dataset import Dataset, is_dataset
 from dsdcli.data.formats import read_image
 from dsdcli.data.intensity_files import read_intensities
 from dsdcli.data.phases import count_labels
-from dsdcli.data.samples import Samples, is_samples, read_audit, read_samples
+from dsdcli.data.samples import Samples, is_samples, read_samples, record_of_intensities
 from dsdcli.data.species import species_from_json
 from dsdcli.data.stored import SPLITS
 from dsdcli.moves import settle
@@ -35,8 +35,7 @@ def describe(file: str | Path) -> dict[str, Any]:
         return describe_model(path)
     if path.is_file() and is_dataset(path):
         return describe_dataset(Dataset.open(path))
-    audit = read_audit(path.with_suffix(".json")) if path.is_file() else None
-    if audit and audit.get("species"):
+    if audit := record_of_intensities(path):
         return describe_intensities(path, audit)
     if path.is_dir() or (path.is_file() and is_samples(path)):
         return describe_samples(read_samples(path), path)

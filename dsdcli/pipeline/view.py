@@ -10,7 +10,7 @@ from dsdcli.data.dataset import Dataset, is_dataset
 from dsdcli.data.formats import split_inner
 from dsdcli.data.labelled import LabelledImage
 from dsdcli.data.phases import Phase, choose_phases, count_labels, to_indices
-from dsdcli.data.samples import is_samples, read_audit, read_samples
+from dsdcli.data.samples import is_samples, read_samples, record_of_intensities
 from dsdcli.data.sources import gather
 from dsdcli.errors import UsageError
 from dsdcli.files import check_outputs
@@ -82,8 +82,7 @@ def _read(source: str) -> _Shown:
             for named in _named(name, dataset.images(split))
         ]
         return _Shown(images, dataset.phases, dataset.voxel_size, dataset.voxel_unit)
-    audit = read_audit(path.with_suffix(".json")) if path.is_file() else None
-    if audit and audit.get("species"):
+    if record_of_intensities(path):
         raise UsageError(f"{path} holds intensities, and a page shows segmented images; look at the sheet beside it")
     if is_samples(path):
         found = read_samples(path)

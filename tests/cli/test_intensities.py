@@ -1,6 +1,7 @@
 """Intensities by the command: what is read keeps its type and range, and every total is exact."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,6 +134,9 @@ def test_what_files_of_intensities_hold_is_said_and_what_they_are_not_for(dsd, m
         code, out, err = dsd(*words)
         assert code in (2, 4) and out == ""
         assert "holds intensities" in err and err.count("\n") == 1
+    np.save("image.npy", np.eye(4, dtype=np.uint8))
+    Path("image.json").write_text("{ of somebody else")
+    assert dsd("info", "image.npy")[0] == dsd("view", "image.npy")[0] == 0
 
 
 def test_holes_are_filled_with_the_declared_total_and_nothing_else_changes(dsd, model):

@@ -52,11 +52,11 @@ def study(tmp_path, monkeypatch, capsys):
 
 
 def test_exactness(study):
-    said = study("exactness.py", "-n", 4, "--steps", 1, code=0)
-    assert re.search(r"^4 samples, .* 4 have requested == achieved counts, 0 have not$", said, re.MULTILINE)
-    assert re.search(r"^4 images with \d+ holes, .* 4 exact in every hole, 4 untouched outside$", said, re.MULTILINE)
-    assert re.search(r"^4 maps with \d+ cells .* 4 exact in every cell, 4 with all known", said, re.MULTILINE)
-    assert re.search(r"^4 images, .* voxels known: 4 with exact totals, 4 with all known", said, re.MULTILINE)
+    said = study("exactness.py", "-n", 8, "--steps", 1, code=0)
+    assert re.search(r"^8 samples, .* 8 have requested == achieved counts, 0 have not$", said, re.MULTILINE)
+    assert re.search(r"^8 images with \d+ holes, .* 8 exact in every hole, 8 untouched outside$", said, re.MULTILINE)
+    assert re.search(r"^8 maps with \d+ cells .* 8 exact in every cell, 8 with all known", said, re.MULTILINE)
+    assert re.search(r"^8 images, .* voxels known: 8 with exact totals, 8 with all known", said, re.MULTILINE)
     assert re.search(r"^1 volumes, \d+ voxels: 1 have requested == achieved counts, 0 have not$", said, re.MULTILINE)
 
 
