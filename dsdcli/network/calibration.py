@@ -1,11 +1,13 @@
-"""A linear correction of the network's guess of the clean image, wave by wave, as round trips of real images ask for.
+"""A linear correction of the network's guess of the clean image, and of the growth of its waves, wave by wave, as
+round trips of real images ask for.
 
 Long waves hold much of the variance of a structure, yet next to nothing of the loss: a volume has few of them beside
 its sites. A network that misses a third of their amplitude has learned all else, and its samples are too uniform at
 large, and so too ragged in the small, since the variance of a phase is given by its fraction. What the counts say of a
 long wave is linear, and can be measured: for every phase, dose and band of wavenumbers two numbers, the shares of the
-network's guess and of the linear guess by the counts that together come nearest to the clean image (method.md,
-section 5).
+network's guess and of the linear guess by the counts that together come nearest to the clean image. A third says what
+the rates that follow lack of the speed at which the wave should grow: a per cent of it, over all the doses at which a
+long wave grows, is a tenth of its power in the end (method.md, section 5).
 """
 
 import math
@@ -21,6 +23,9 @@ LEAST_DOSE = 2.0  # below it the network knows all long waves
 BANDS = (0.05, 0.08, 0.13, 0.19, 0.26, 0.36, 0.5, 0.75, 1.1, 1.6)  # wavenumbers, the middles of bands
 LEAST_GAIN = 0.1  # of a wave's power that the linear guess must bring somewhere, else there is no table
 RARE = 1e-4  # probability that no phase is denied
+LEAST_POWER = 4.0  # over f (1 - f), of waves whose growth is corrected: weaker ones do not grow by a linear law
+GROWN = 0.1  # power of a wave at a dose, beside the noise of the counts, that is grown enough to be corrected by half
+MOST_LACK = 0.3
 
 
 def edges() -> torch.Tensor:
@@ -35,9 +40,10 @@ def doses(most: float) -> torch.Tensor:
 
 
 def shape(phases: int) -> tuple[int, ...]:
-    """Of a table: dose, band, phase, and three numbers: the shares of the network's and of the linear guess, and the
-    power of the clean images over f (1 - f), which is the same for every dose."""
-    return DOSES, len(BANDS), phases, 3
+    """Of a table: dose, band, phase, and four numbers: the shares of the network's and of the linear guess, the power
+    of the clean images over f (1 - f), which is the same for every dose, and what the rates lack of a wave's growth, in
+    units of k^2."""
+    return DOSES, len(BANDS), phases, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +53,8 @@ class Waves:
     Attributes:
         mean: volume fraction of each phase in the guess, (B, C, 1, ...).
         guess: amplitudes of the guess.
-        seen: amplitudes that follow from the counts alone, if structures were Gaussian (Wiener 1949): of the counts of
-            a phase less its fraction of all counts, which of all unbiased ways to combine them has the least noise,
-            f (1 - f) (1 - E^2), where E = exp(-s k^2) is what is left of the wave.
+        seen: amplitudes that follow from the counts alone, if structures were Gaussian (Wiener 1949): of what the
+            counts say, whose noise is f (1 - f) (1 - E^2), where E = exp(-s k^2) is what is left of the wave.
     """
 
     mean: torch.Tensor
@@ -64,13 +69,19 @@ class Waves:
         Args:
             power: of real images in every band, over f (1 - f), (bands, C).
         """
-        ones = (*clean.shape[:2], *(1,) * lattice.ndim)
-        mean = counts.to(clean.dtype).flatten(2).mean(2).view(ones)
-        seen = counts.to(clean.dtype) - mean
-        seen -= mean * seen.sum(1, keepdim=True)
+        _, seen = said(counts.to(clean.dtype))
         gain = gains(power, wavenumbers(lattice, clean.device), dose)
-        level = clean.flatten(2).mean(2).view(ones)
+        level = clean.flatten(2).mean(2).view(*clean.shape[:2], *(1,) * lattice.ndim)
         return cls(level, to_waves(clean - level, lattice), to_waves(seen, lattice) * gain.to(clean.dtype))
+
+
+def said(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean of counts (B, C, *L), and what they say of every site: those of a phase less its fraction of all, which
+    of all unbiased ways to combine them has the least noise."""
+    mean = counts.flatten(2).mean(2).view(*counts.shape[:2], *(1,) * (counts.ndim - 2))
+    seen = counts - mean
+    seen -= mean * seen.sum(1, keepdim=True)
+    return mean, seen
 
 
 def gains(power: torch.Tensor, k: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
@@ -82,11 +93,21 @@ def gains(power: torch.Tensor, k: torch.Tensor, dose: torch.Tensor) -> torch.Ten
 
 def shares(table: torch.Tensor, most: float, dose: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Of the network's and of the linear guess, at doses (B,) and wavenumbers (*L): (B, C, *L) each."""
-    at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
-    share, place = _between(table, at), _place(k)  # (B, bands, C, 3)
-    of_wave = torch.stack([_between(one[..., :2], place) for one in share])  # (B, sites, C, 2)
-    of_guess, of_seen = of_wave.movedim(1, -1).unflatten(-1, k.shape).unbind(2)
+    of_guess, of_seen = _of_waves(table[..., :2], most, dose, k)
     return of_guess, of_seen
+
+
+def lacks(table: torch.Tensor, most: float, dose: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """What the rates lack of a wave's growth, at doses (B,) and wavenumbers (*L): (B, C, *L)."""
+    return _of_waves(table[..., 3:], most, dose, k)[0]
+
+
+def _of_waves(columns: torch.Tensor, most: float, dose: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Columns of a table (doses, bands, C, n) at doses (B,) and wavenumbers (*L): n of (B, C, *L)."""
+    at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
+    place = _place(k)
+    of_wave = torch.stack([_between(one, place) for one in _between(columns, at)])  # (B, sites, C, n)
+    return of_wave.movedim(1, -1).unflatten(-1, k.shape).unbind(2)
 
 
 def band_power(clean: torch.Tensor, lattice: Lattice) -> torch.Tensor:
@@ -170,6 +191,64 @@ def corrected(
     of_guess, of_seen = shares(table, most, dose, wavenumbers(lattice, clean.device))
     total = of_guess.to(clean.dtype) * waves.guess + of_seen.to(clean.dtype) * waves.seen
     return likely(waves.mean + from_waves(total, lattice))
+
+
+def pull(table: torch.Tensor, most: float, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    """What is added to the logarithm of `dsdcli.process.origins.origins`, float32 (B, C, *L), so that the waves of
+    counts (B, C, *L) grow as fast as they should at doses (B,); nothing below the least dose."""
+    mean, seen = said(counts.float())
+    lack = lacks(table, most, dose, wavenumbers(lattice, counts.device)) * (dose >= LEAST_DOSE).view(
+        -1, *(1,) * (counts.ndim - 1)
+    )
+    return from_waves(to_waves(seen, lattice) * lack.float(), lattice) / mean.clamp_min(RARE)
+
+
+def growth(
+    counts: torch.Tensor, undo: torch.Tensor, dose: float, power: torch.Tensor, lattice: Lattice
+) -> torch.Tensor:
+    """Sums that `lacking` makes a lack of, from counts (B, C, *L) at a dose and the undo counts (B, C, 2d, *L) that a
+    model gives them: float64 (bands, C, 3). Growth by directed hops at these rates, growth that is right, and k^2, each
+    times the power of what the counts say.
+
+    The walk back hops at max(h / s - 1, 0) in every direction. For the power p E^2 + 1 - E^2 of a wave to be right at
+    the next dose too, these hops must move what the counts say of it by k^2 ((p - 1) E^2 - r) / (p E^2 + 1 - E^2) of
+    itself, where r is the mean rate, whose hops add to the noise.
+    """
+    counts = counts.double()
+    rate = torch.relu(undo.double() / dose - 1)
+    grown = to_waves(moved(counts, rate, lattice), lattice)
+    each = (rate * counts.unsqueeze(2)).flatten(2).sum(2) / counts.flatten(2).sum(2).clamp_min(1) / lattice.directions
+    k = wavenumbers(lattice, counts.device)
+    left = torch.exp(-2 * dose * k**2)
+    strength = _between(power, _place(k)).T.unflatten(1, k.shape)  # (C, *L)
+    noise = each.view(*each.shape, *(1,) * lattice.ndim)
+    wanted = k**2 * ((strength - 1) * left - noise) / (strength * left + 1 - left)
+    seen = to_waves(said(counts)[1], lattice)
+    size = seen.abs().square()
+    band, counted = _bands(lattice, counts.device)
+    products = [(seen.conj() * grown).real, wanted * size, k**2 * size]
+    products = [(one.sum(0).flatten(1) * counted).T for one in products]  # (sites, C) each
+    sums = torch.zeros(len(BANDS), counts.shape[1], 3, dtype=torch.float64, device=counts.device)
+    return sums.index_add_(0, band, torch.stack(products, -1))
+
+
+def lacking(sums: torch.Tensor, dose: float, power: torch.Tensor) -> torch.Tensor:
+    """What the rates lack of the growth of waves at a dose, in units of k^2, from the sums of `growth`: (bands, C).
+    Nothing of waves that the counts hardly say, or that are too weak."""
+    middle = torch.tensor(BANDS, dtype=torch.float64, device=sums.device)[:, None]
+    grown = power * torch.exp(-2 * dose * middle**2)
+    weight = grown / (grown + GROWN) * (power > LEAST_POWER)
+    has, wanted, square = sums.unbind(-1)
+    return ((wanted - has) / square.clamp_min(1e-12) * weight).clamp(-MOST_LACK, MOST_LACK)
+
+
+def moved(counts: torch.Tensor, rate: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    """Mean change of counts (B, C, *L) per unit of dose, by hops at these rates (B, C, 2d, *L) through open bonds."""
+    change = torch.zeros_like(counts)
+    leaving = (counts.unsqueeze(2) * rate * lattice.open_bonds(counts.device)).unbind(2)
+    for number, hops in enumerate(leaving):
+        change += hops.roll(1 - 2 * (number % 2), 2 + number // 2) - hops
+    return change
 
 
 def likely(guess: torch.Tensor) -> torch.Tensor:

@@ -103,6 +103,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     _, weights = locate(path)
     tensors = {_of_format_3(name): t for name, t in load_tensors(weights).items()}
     calibrated = "calibration" in tensors
+    if calibrated and tensors["calibration"].shape[-1:] == (3,):  # of earlier releases: no growth
+        tensors["calibration"] = torch.nn.functional.pad(tensors["calibration"], (0, 1))
     with torch.device("meta"):  # shapes alone, however large a damaged config makes them
         empty = network_of(config)(config)
         empty.calibration = torch.empty(shape(len(config.phases))) if calibrated else None

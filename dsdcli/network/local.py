@@ -17,6 +17,8 @@ CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 CONDITION_WIDTH = 128
+NARROW = 32  # features of a site
+EPSILON = 1e-5  # of their variance
 SLAB_SITES = {"cpu": 2**16, "cuda": 2**22}  # of a block that are computed at a time: they stay in the cache
 
 
@@ -111,7 +113,6 @@ class Block(nn.Module):
         self.around = CONV[ndim](channels, channels, kernel, padding=kernel // 2, groups=channels)
         if ndim in LAYOUT:
             self.around.to(memory_format=LAYOUT[ndim])  # type: ignore[call-overload]  # unknown to torch's types
-        self.norm = nn.LayerNorm(channels, elementwise_affine=False)
         self.film = nn.Linear(CONDITION_WIDTH, 2 * channels)
         self.widen = nn.Linear(channels, expansion * channels)
         self.narrow = nn.Linear(expansion * channels, channels)
@@ -160,7 +161,7 @@ class Block(nn.Module):
         else:
             h = self.around(h)
         scale, shift = self.film(condition)[(slice(None), *(None,) * (x.ndim - 2))].chunk(2, dim=-1)
-        h = torch.addcmul(shift, self.norm(h.movedim(1, -1)), 1 + scale)
+        h = torch.addcmul(shift, standardised(h.movedim(1, -1)), 1 + scale)
         return self.narrow(F.silu(self.widen(h)))
 
 
@@ -192,7 +193,6 @@ class LocalNet(nn.Module):
         self.up = nn.ModuleList(blocks(width) for width in channels[:-1])
         self.unfold = nn.Linear(channels[0], fine * fold)
         self.head = Block(ndim, fine, architecture.kernel, architecture.expansion)
-        self.norm = nn.LayerNorm(fine, elementwise_affine=False)
         self.last = nn.Linear(fine, outputs)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -224,13 +224,24 @@ class LocalNet(nn.Module):
                 x = block(x, condition, extent)
         for start, stop in extent.spans(x, self.training):
             stem[:, start * self.patch : stop * self.patch] += unfold_last(self.unfold(x[:, start:stop]), self.patch)
-        return self.head(stem, condition, extent, lambda h: self.last(self.norm(h))).movedim(-1, 1)
+        return self.head(stem, condition, extent, lambda h: self.last(standardised(h))).movedim(-1, 1)
 
     def _shrunk(self, level: int, x: torch.Tensor) -> torch.Tensor:
         return self.shrink[level](fold_last(x, 2))
 
     def _grown(self, level: int, x: torch.Tensor) -> torch.Tensor:
         return spread(self.grow[level](x))
+
+
+def standardised(x: torch.Tensor) -> torch.Tensor:
+    """Features (..., C) less their mean over C, over the root of their variance."""
+    width = x.shape[-1]
+    if x.device.type == "cuda" and width <= NARROW:  # there PyTorch's kernel has a block of threads for every site
+        with torch.autocast("cuda", enabled=False):
+            x, mean = x.float(), torch.full((width, width), 1 / width, device=x.device)
+            x = x - x @ mean
+            return x * torch.rsqrt(x.square() @ mean + EPSILON)
+    return F.layer_norm(x, x.shape[-1:], eps=EPSILON)
 
 
 def slabs(x: torch.Tensor, whole: bool) -> list[tuple[int, int]]:

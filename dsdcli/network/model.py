@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dsdcli.network.calibration import LEAST_DOSE, corrected
+from dsdcli.network.calibration import LEAST_DOSE, corrected, pull
 from dsdcli.network.conditions import class_features, dose_features, names, property_features
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
@@ -124,29 +124,45 @@ class UndoNet(nn.Module):
         with torch.autocast(counts.device.type, enabled=False):
             sizes = [number for number, _ in domains]
             told = given.known is not None or given.properties is not None  # of long waves too
-            if self.calibration is not None and not told:
-                parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
-                logits = torch.cat([self._calibrated(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
+            table = None if told else self.calibration
+            parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
+            logits = torch.cat([self._calibrated(e, n, s, lattice, table) for e, n, s, (_, lattice) in parts])
             logits = given.impose(logits)
             clean = logits.softmax(1)[:, list(self.config.carried)]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
-            followed = torch.cat([self.followed(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
+            followed = torch.cat([self.followed(e, n, s, lattice, table) for e, n, s, (_, lattice) in parts])
         dose = per_image(dose, rates)
         log_ratio = followed + rates * self.damping(dose)
         del out, rates, followed, clean, field, padded  # large in volumes, and needed no more
         return Prediction(tempered(log_ratio, dose), logits)
 
-    def followed(self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-        """What of log(h / s) follows from the clean image, as `dsdcli.process.origins.log_undo_ratio` has it."""
-        return log_undo_ratio(clean, counts, dose, lattice)
+    def followed(
+        self,
+        clean: torch.Tensor,
+        counts: torch.Tensor,
+        dose: torch.Tensor,
+        lattice: Lattice,
+        table: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """What of log(h / s) follows from the clean image, as `dsdcli.process.origins.log_undo_ratio` has it, with the
+        growth of long waves as calibrated."""
+        pulled = None
+        if table is not None and has_long_waves(lattice, dose):
+            pulled = pull(table, self.config.dose_max, counts, dose, lattice)
+        return log_undo_ratio(clean, counts, dose, lattice, pulled)
 
     def _calibrated(
-        self, logits: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice
+        self,
+        logits: torch.Tensor,
+        counts: torch.Tensor,
+        dose: torch.Tensor,
+        lattice: Lattice,
+        table: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Logits whose long waves are those of `dsdcli.network.calibration`; in a hole, which has none, as they are."""
-        if self.calibration is None or isinstance(lattice, Hole) or not bool((dose >= LEAST_DOSE).any()):
+        """Logits whose long waves are those of `dsdcli.network.calibration`."""
+        if table is None or not has_long_waves(lattice, dose):
             return logits
-        return corrected(self.calibration, self.config.dose_max, logits.softmax(1), counts, dose, lattice).log()
+        return corrected(table, self.config.dose_max, logits.softmax(1), counts, dose, lattice).log()
 
     def condition(self, dose: torch.Tensor, mean: torch.Tensor, given: Given) -> torch.Tensor:
         """What the network is told besides the fields, (B, K): doses (B,), mean counts (B, C), class and properties."""
@@ -172,6 +188,11 @@ class UndoNet(nn.Module):
 
     def _on(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given) -> Prediction:
         return self(counts, dose, [(len(counts), lattice)], given)
+
+
+def has_long_waves(lattice: Lattice, dose: torch.Tensor) -> bool:
+    """Whether there is anything to calibrate: not in a hole, nor where all doses (B,) are small."""
+    return not isinstance(lattice, Hole) and bool((dose >= LEAST_DOSE).any())
 
 
 def tempered(log_ratio: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:

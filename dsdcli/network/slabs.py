@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from dsdcli.errors import UsageError
-from dsdcli.network.calibration import LEAST_DOSE, gains, likely, shares
+from dsdcli.network.calibration import LEAST_DOSE, RARE, gains, lacks, likely, shares
 from dsdcli.network.config import Architecture
 from dsdcli.network.local import LocalNet, slabs
 from dsdcli.network.model import Given, UndoNet, tempered
@@ -93,6 +93,9 @@ class SlabNet:
         out = self._outputs(counts, at)
         clean = self._guess(out, counts, at)[list(self.model.config.carried)]
         log_likely = self._log_likely(clean, counts, at)
+        table = self._table(dose)
+        if table is not None:
+            log_likely += self._pull(table, counts, at)
         del clean, counts
         before, after = slab.beyond(log_likely[None].movedim(2, 1), 1)  # (1, 1, C, ...)
         log_likely = torch.cat([before[:, 0].movedim(0, 1), log_likely, after[:, 0].movedim(0, 1)], 1)
@@ -147,9 +150,29 @@ class SlabNet:
         """Probability of every phase of the clean image (K, rows, ...), with its long waves as calibrated."""
         logits = out[0, ..., -len(self.model.config.phases) :].movedim(-1, 0)
         clean = self.slab.each(lambda part: part.to(dtype).softmax(0), logits)
-        if self.model.calibration is None or float(dose) < LEAST_DOSE:
-            return clean
-        return self._calibrated(self.model.calibration, clean, counts, dose)
+        table = self._table(float(dose))
+        return clean if table is None else self._calibrated(table, clean, counts, dose)
+
+    def _table(self, dose: float) -> torch.Tensor | None:
+        """The calibration, where it matters."""
+        return self.model.calibration if dose >= LEAST_DOSE else None
+
+    def _seen(self, counts: torch.Tensor) -> torch.Tensor:
+        """Waves of what the counts say, as `dsdcli.network.calibration.said` has it."""
+        mean = self.fractions.view(-1, *(1,) * self.slab.lattice.ndim)
+        seen = counts - mean
+        seen -= mean * seen.sum(0, keepdim=True)
+        return self.slab.to_waves(seen)
+
+    def _pull(self, table: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
+        """As `dsdcli.network.calibration.pull`, (C, rows, ...)."""
+        waves, most = self._seen(counts), self.model.config.dose_max
+        parts, start = [], self.slab.columns[0][0] if self.slab.columns else 0
+        for a, b in self.slab.columns:
+            k = wavenumbers(self.slab.lattice, counts.device, slice(a, b))
+            parts.append(waves[:, :, a - start : b - start] * lacks(table, most, dose, k)[0].float())
+        back = self.slab.from_waves(torch.cat(parts, 2) if parts else waves)
+        return back / self.fractions.view(-1, *(1,) * self.slab.lattice.ndim).clamp_min(RARE)
 
     def _calibrated(
         self, table: torch.Tensor, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor
@@ -157,10 +180,7 @@ class SlabNet:
         """As `dsdcli.network.calibration.corrected`."""
         slab, most = self.slab, self.model.config.dose_max
         level = slab.means(clean).to(clean.dtype)
-        mean = self.fractions.view(-1, *(1,) * slab.lattice.ndim)
-        seen = counts - mean
-        seen -= mean * seen.sum(0, keepdim=True)
-        guess, seen = slab.to_waves(clean - level), slab.to_waves(seen)
+        guess, seen = slab.to_waves(clean - level), self._seen(counts)
         parts, start = [], slab.columns[0][0] if slab.columns else 0
         for a, b in slab.columns:
             k = wavenumbers(slab.lattice, clean.device, slice(a, b))

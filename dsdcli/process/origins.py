@@ -12,7 +12,13 @@ FREE = 1e-4  # claim on a site below which it counts as free
 TINY = 1e-20
 
 
-def log_undo_ratio(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+def log_undo_ratio(
+    clean: torch.Tensor,
+    counts: torch.Tensor,
+    dose: torch.Tensor,
+    lattice: Lattice,
+    pull: torch.Tensor | None = None,
+) -> torch.Tensor:
     """log(h / s) of particles that started in a clean image of which only probabilities are known.
 
     A particle at x comes from y with probability in proportion to p_s(x | y) e(y) / a(y): e(y) is the probability that
@@ -27,13 +33,15 @@ def log_undo_ratio(clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor
         clean: probabilities (B, C, *L) of the carried phases.
         counts: (B, C, *L); those of frozen particles are ignored.
         dose: (B,).
+        pull: (B, C, *L), added to the logarithm of K(e / a): towards where it is high.
 
     Returns:
         (B, C, 2d, *L), in the type of ``clean``; meaningless towards a wall.
     """
     walkable = lattice.walkable(clean.device)
     likely = origins(clean.clamp_min(LEAST) * walkable, counts * walkable, smoother(dose, lattice))
-    return to_neighbours(torch.where(walkable, likely, 1).clamp_min(TINY).log())
+    log_likely = torch.where(walkable, likely, 1).clamp_min(TINY).log()
+    return to_neighbours(log_likely if pull is None else log_likely + pull)
 
 
 def origins(image: torch.Tensor, counts: torch.Tensor, walk: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Round trips of training images: how far the network's guess can be trusted, wave by wave."""
+"""Round trips of training images: how far the network's guess can be trusted, wave by wave, and how fast waves grow."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,18 @@ import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
-from dsdcli.network.calibration import LEAST_GAIN, Waves, band_power, doses, gained, measure, solve
+from dsdcli.network.calibration import (
+    LEAST_GAIN,
+    Waves,
+    band_power,
+    doses,
+    gained,
+    growth,
+    lacking,
+    measure,
+    solve,
+)
+from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import UndoNet
 from dsdcli.process.image import one_hot, place
 from dsdcli.process.lattice import Lattice
@@ -17,6 +28,7 @@ WIDER = 2  # times as wide as the crops of the training, for longer waves, where
 MOST_CROPS = 64
 MOST_SITES = 2**22  # of all crops together, but for 8 of them
 BLOCK_SITES = 2**17  # that walk together
+TURNS = 2  # in which the growth is measured, each time with what was found so far
 
 
 @torch.no_grad()
@@ -28,7 +40,8 @@ def calibration(
     stop meanwhile.
 
     Crops of the training images walk to every dose, the network guesses them, and least squares over all of them say
-    what to make of its guess and of the counts.
+    what to make of its guess and of the counts. With half of the crops the growth of waves at the rates that follow is
+    measured then.
 
     Args:
         model: one that carries every phase, without a calibration.
@@ -49,19 +62,41 @@ def calibration(
     block = max(1, BLOCK_SITES // lattice.sites)
     blocks = torch.from_numpy(crops).to(device).split(block)
     power = torch.stack([band_power(one_hot(images, config.carried).double(), lattice) for images in blocks]).mean(0)
+    values = doses(config.dose_max).tolist()
     rows = []
-    for value in doses(config.dose_max).tolist():
+    for value in values:
         if stop():
             return None
         total = torch.zeros((), device=device)
         for images in blocks:
-            dose = torch.full((len(images),), value, dtype=torch.float64, device=device)
-            clean = one_hot(images, config.carried)
-            counts = diffuse(place(clean), dose, lattice, generator).occupancy(lattice, *clean.shape[:2])
+            counts, dose = _walked(images, value, config, lattice, generator)
             waves = Waves.of(model.clean(counts, dose, lattice), counts, dose, power, lattice)
-            total = total + measure(clean.double(), waves, lattice)
+            total = total + measure(one_hot(images, config.carried).double(), waves, lattice)
         rows.append(total)
     if max(map(gained, rows)) < LEAST_GAIN:
         return None
     shares = torch.stack([solve(row) for row in rows])
-    return torch.cat([shares, power.expand(len(rows), *power.shape)[..., None]], -1).float().cpu()
+    table = torch.cat([shares, power.expand(len(rows), *power.shape)[..., None], torch.zeros_like(shares[..., :1])], -1)
+    try:
+        for _ in range(TURNS):
+            model.calibration = table.float()
+            for row, value in enumerate(values):
+                if stop():
+                    return None
+                total = torch.zeros((), device=device)
+                for images in blocks[: -(-len(blocks) // 2)]:
+                    counts, dose = _walked(images, value, config, lattice, generator)
+                    total = total + growth(counts, model.undo(counts, dose, lattice), value, power, lattice)
+                table[row, ..., 3] += lacking(total, value, power)
+    finally:
+        model.calibration = None
+    return table.float().cpu()
+
+
+def _walked(
+    images: torch.Tensor, value: float, config: ModelConfig, lattice: Lattice, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Counts (B, C, *L) of images (B, *L) after a dose, and that of each, (B,)."""
+    dose = torch.full((len(images),), value, dtype=torch.float64, device=images.device)
+    clean = one_hot(images, config.carried)
+    return diffuse(place(clean), dose, lattice, generator).occupancy(lattice, *clean.shape[:2]), dose

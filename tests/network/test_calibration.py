@@ -4,10 +4,24 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from dsdcli.network.calibration import LEAST_DOSE, Waves, band_power, corrected, doses, measure, shape, solve
+from dsdcli.network.calibration import (
+    LEAST_DOSE,
+    Waves,
+    band_power,
+    corrected,
+    doses,
+    growth,
+    lacking,
+    measure,
+    moved,
+    pull,
+    shape,
+    solve,
+)
 from dsdcli.process.hole import Hole
 from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.origins import log_undo_ratio
 from dsdcli.process.waves import to_waves
 from dsdcli.training.loss import Walked
 
@@ -31,7 +45,7 @@ def table_of(guess, clean, counts, lattice):
     power = band_power(clean, lattice)
     dose = torch.full((len(clean),), float(DOSE), dtype=torch.float64)
     row = solve(measure(clean, Waves.of(guess, counts, dose, power, lattice), lattice))
-    return torch.cat([row, power[..., None]], -1).expand(*shape(2)).clone()
+    return torch.cat([row, power[..., None], torch.zeros_like(power)[..., None]], -1).expand(*shape(2)).clone()
 
 
 def long_waves(field, lattice):
@@ -55,6 +69,47 @@ def test_a_perfect_guess_stays():
     table = table_of(clean, clean, counts, lattice)
     assert (table[..., 0] - 1).abs().max() < 1e-4 and table[..., 1].max() < 1e-4
     assert (corrected(table, MOST, clean, counts, dose, lattice) - clean).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("boundary", ["noflux", "periodic"])
+def test_waves_grow_as_fast_as_they_should_once_they_are_pulled(boundary):
+    lattice, clean, counts, dose = walked(boundary, images=48)
+    power, at = band_power(clean, lattice), float(DOSE)
+    level = clean.mean((2, 3), keepdim=True).expand_as(clean)
+    table = table_of(level, clean, counts, lattice)  # of a network that says nothing
+
+    def lack():
+        undo = torch.stack([dose] * 4, 1)[:, None, :, None, None] * torch.exp(
+            log_undo_ratio(
+                corrected(table, MOST, level, counts, dose, lattice),
+                counts,
+                dose,
+                lattice,
+                pull(table, MOST, counts, dose, lattice),
+            )
+        )
+        return lacking(growth(counts, undo, at, power, lattice), at, power)
+
+    before = lack()
+    for _ in range(3):
+        table[..., 3] += lack()
+    assert before.max() > 0.05  # a linear guess makes them grow too slowly
+    assert lack().abs().max() < 0.1 * before.abs().max()
+
+
+@pytest.mark.parametrize("boundary", ["noflux", "periodic"])
+def test_hops_move_counts_and_make_none(boundary):
+    lattice = Lattice((5, 4), boundary)
+    counts, rate = counts_like((2, 3, 5, 4)).double(), torch.rand(2, 3, 4, 5, 4, dtype=torch.float64)
+    change = moved(counts, rate, lattice)
+    assert change.sum((2, 3)).abs().max() < 1e-12
+    one = torch.zeros(1, 1, 5, 4, dtype=torch.float64)
+    one[0, 0, 0, 2] = 3.0  # at a wall, or where the ring closes
+    up = torch.zeros(1, 1, 4, 5, 4, dtype=torch.float64)
+    up[0, 0, 1] = 0.5  # towards lower places of the first axis
+    there = moved(one, up, lattice)[0, 0]
+    assert there[0, 2] == (0 if boundary == "noflux" else -1.5)
+    assert there[4, 2] == (0 if boundary == "noflux" else 1.5)
 
 
 def test_small_doses_and_holes_are_left_alone():
