@@ -123,8 +123,7 @@ class UndoNet(nn.Module):
         rates = rates.unflatten(1, (self.phases, 2 * self.config.ndim))
         with torch.autocast(counts.device.type, enabled=False):
             sizes = [number for number, _ in domains]
-            told = given.known is not None or given.properties is not None  # of long waves too
-            table = None if told else self.calibration
+            table = None if given.properties is not None else self.calibration  # properties tell of long waves too
             parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
             logits = torch.cat([self._calibrated(e, n, s, lattice, table) for e, n, s, (_, lattice) in parts])
             logits = given.impose(logits)
