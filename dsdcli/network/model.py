@@ -19,6 +19,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
 
 CERTAIN = 40.0  # logit of a phase that is known
+NEAR = 12  # voxels from a known one within which the guess is not calibrated
 
 
 class Prediction(NamedTuple):
@@ -124,12 +125,13 @@ class UndoNet(nn.Module):
         with torch.autocast(counts.device.type, enabled=False):
             sizes = [number for number, _ in domains]
             table = None if given.properties is not None else self.calibration  # properties tell of long waves too
-            parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
-            logits = torch.cat([self._calibrated(e, n, s, lattice, table) for e, n, s, (_, lattice) in parts])
+            far = far_from(given.known, walkable).split(sizes)
+            parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
+            logits = torch.cat([self._calibrated(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
             logits = given.impose(logits)
             clean = logits.softmax(1)[:, list(self.config.carried)]
-            parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
-            followed = torch.cat([self.followed(e, n, s, lattice, table) for e, n, s, (_, lattice) in parts])
+            parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
+            followed = torch.cat([self.followed(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
         dose = per_image(dose, rates)
         log_ratio = followed + rates * self.damping(dose)
         del out, rates, followed, clean, field, padded  # large in volumes, and needed no more
@@ -141,13 +143,15 @@ class UndoNet(nn.Module):
         counts: torch.Tensor,
         dose: torch.Tensor,
         lattice: Lattice,
+        far: torch.Tensor | None = None,
         table: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """What of log(h / s) follows from the clean image, as `dsdcli.process.origins.log_undo_ratio` has it, with the
-        growth of long waves as calibrated."""
+        growth of long waves as calibrated, ``far`` from what is known."""
         pulled = None
         if table is not None and has_long_waves(lattice, dose):
             pulled = pull(table, self.config.dose_max, counts, dose, lattice)
+            pulled = pulled if far is None else pulled * far
         return log_undo_ratio(clean, counts, dose, lattice, pulled)
 
     def _calibrated(
@@ -156,12 +160,14 @@ class UndoNet(nn.Module):
         counts: torch.Tensor,
         dose: torch.Tensor,
         lattice: Lattice,
+        far: torch.Tensor,
         table: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Logits whose long waves are those of `dsdcli.network.calibration`."""
+        """Logits whose long waves are those of `dsdcli.network.calibration`, ``far`` from what is known."""
         if table is None or not has_long_waves(lattice, dose):
             return logits
-        return corrected(table, self.config.dose_max, logits.softmax(1), counts, dose, lattice).log()
+        clean = corrected(table, self.config.dose_max, logits.softmax(1), counts, dose, lattice)
+        return torch.where(far, clean.log(), logits)
 
     def condition(self, dose: torch.Tensor, mean: torch.Tensor, given: Given) -> torch.Tensor:
         """What the network is told besides the fields, (B, K): doses (B,), mean counts (B, C), class and properties."""
@@ -187,6 +193,24 @@ class UndoNet(nn.Module):
 
     def _on(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given) -> Prediction:
         return self(counts, dose, [(len(counts), lattice)], given)
+
+
+def far_from(known: torch.Tensor | None, walkable: torch.Tensor) -> torch.Tensor:
+    """Sites that have no known voxel within `NEAR` along all axes, bool (B, 1, *L): the network knows more of the long
+    waves of the others than the counts say.
+
+    Args:
+        known: (B, K, *L), or None.
+        walkable: (B, *L).
+    """
+    if known is None:
+        return torch.ones_like(walkable[:, None])
+    near = known.any(1, keepdim=True).float()
+    for axis in range(2, near.ndim):
+        line = near.movedim(axis, -1)
+        most = F.max_pool1d(line.reshape(-1, 1, line.shape[-1]), 2 * NEAR + 1, 1, NEAR)
+        near = most.view(line.shape).movedim(-1, axis)
+    return near == 0
 
 
 def has_long_waves(lattice: Lattice, dose: torch.Tensor) -> bool:

@@ -18,6 +18,7 @@ from dsdcli.network.calibration import (
     shape,
     solve,
 )
+from dsdcli.network.model import NEAR, Given
 from dsdcli.process.hole import Hole
 from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
@@ -110,6 +111,20 @@ def test_hops_move_counts_and_make_none(boundary):
     there = moved(one, up, lattice)[0, 0]
     assert there[0, 2] == (0 if boundary == "noflux" else -1.5)
     assert there[4, 2] == (0 if boundary == "noflux" else 1.5)
+
+
+def test_near_known_voxels_the_guess_of_the_network_stays():
+    model = make_model(carried=(0, 1, 2))
+    lattice, dose = Lattice((40, 16)), torch.tensor([2 * LEAST_DOSE], dtype=torch.float64)
+    counts = counts_like((1, 3, 40, 16))
+    known = torch.zeros(1, 3, 40, 16, dtype=torch.bool)
+    known[0, 1, 3, 5] = True
+    before = model(counts, dose, [(1, lattice)], Given(known)).logits
+    model.calibration = torch.full(shape(len(model.config.phases)), 0.7)
+    after = model(counts, dose, [(1, lattice)], Given(known)).logits
+    reach = 4 + NEAR
+    assert torch.equal(after[..., :reach, :], before[..., :reach, :])
+    assert not torch.isclose(after[..., reach:, :].softmax(1), before[..., reach:, :].softmax(1)).all(1).any()
 
 
 def test_small_doses_and_holes_are_left_alone():
