@@ -14,7 +14,6 @@ from dsdcli.data.species import Species, channels, find_species
 from dsdcli.data.voxel import sides
 from dsdcli.device import free_memory
 from dsdcli.errors import DataError, UsageError
-from dsdcli.network.config import ModelConfig
 from dsdcli.network.intensity import IntensityNet
 from dsdcli.pipeline.audit import audit_record
 from dsdcli.pipeline.intensity_samples import IntensitySamples
@@ -105,7 +104,7 @@ def generate_intensities(
         raise UsageError("`like` draws the totals from real crops; leave out `totals` and `means`")
     if size is not None and len(size) != model.config.ndim:
         raise UsageError(f"{model.path.name} makes {model.config.ndim}D images; `size={size}` has another dimension")
-    settings = _sampler(sampler, model.config, steps=steps, eta=eta, grid=grid, tolerance=tolerance)
+    settings = _sampler(sampler, steps=steps, eta=eta, grid=grid, tolerance=tolerance)
     job = Job.of(model, size, boundary, settings, seed, batch).towards(class_name, None, guidance)
     indices = range(n) if indices is None else indices
     config, lattice = model.config, job.lattice
@@ -180,7 +179,7 @@ def inpaint_intensities(
     if not mask.any() or mask.all():
         raise UsageError("the mask is empty, or covers the whole image; mark the voxels to fill, and leave some")
     hole = Hole(shape, as_boundary(boundary), mask=mask)
-    job = Job.of(model, shape, boundary, _sampler(sampler, config, steps=steps, eta=eta), pick_seed(seed), None)
+    job = Job.of(model, shape, boundary, _sampler(sampler, steps=steps, eta=eta), pick_seed(seed), None)
     job = job.towards(class_name, None, guidance)
     sizes = np.bincount(hole.parts.ravel())[1:]
     held = np.stack([around[:, hole.parts == part].sum(1) for part in range(1, len(sizes) + 1)])  # (R, C)
@@ -201,10 +200,10 @@ def inpaint_intensities(
     return IntensitySamples(stack, config.species, config.voxel_size, config.voxel_unit, audit)
 
 
-def _sampler(sampler: str | Sampler | None, config: ModelConfig, **settings: float | str | None) -> Sampler:
+def _sampler(sampler: str | Sampler | None, **settings: float | str | None) -> Sampler:
     """The sampler; those of long leaps go down to the dose at which intensities are rounded."""
     long = (None, Trapezoidal.name, Adaptive.name, Corrector.name)
-    return choose_sampler(sampler, dose_end=DOSE_END * config.dose_min if sampler in long else None, **settings)
+    return choose_sampler(sampler, dose_end=DOSE_END if sampler in long else None, **settings)
 
 
 def _read_image(image: np.ndarray | str | Path, species: Sequence[Species], ndim: int) -> np.ndarray:

@@ -21,9 +21,9 @@ from dsdcli.sampling.rates import Freezing, Rates
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
-# Of the smallest dose of the training. Particles of intensities share a site, so that no leap ends in a collision: the
-# walk goes further down than that of segmented images, and the rounding has less to decide.
-DOSE_END = 2.0
+# Particles of intensities share a site, so that no leap ends in a collision: the walk goes further down than that of
+# segmented images, and the rounding has less to decide.
+DOSE_END = 0.02
 
 
 class GuidedCounts(Guided):

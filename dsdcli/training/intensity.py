@@ -19,8 +19,6 @@ from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.trainer import Trainer
 
 RANGE_CROPS = 500  # that the longest waves are measured on
-LEAVING = 0.04  # particles that leave a full voxel in each direction, at the smallest dose: more would blur its count
-FINEST = 1e-4  # of smallest doses: of thousands of particles, a few do not matter
 
 
 class WalkedCounts(Walked):
@@ -108,7 +106,7 @@ def make_counts_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig
         fractions=tuple(map(float, dataset.fractions("train"))),
         boundary=settings.boundary,
         size=settings.size,
-        dose_min=min(settings.dose_min, max(FINEST, LEAVING / max(each.cap for each in dataset.species))),
+        dose_min=settings.dose_min,
         dose_max=settling_dose(Lattice(settings.size, settings.boundary)),
         integral_range=_relative_range(dataset, settings),
         architecture=fitting(preset(settings.preset, len(settings.size)), settings.size),
