@@ -31,14 +31,18 @@ Weight = Callable[[Walked], torch.Tensor]  # of every image, (B,)
 class Alone(UndoNet):
     """Nothing follows from the clean image: the network alone says log(h / s)."""
 
-    def followed(self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    def followed(
+        self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, *_: torch.Tensor | None
+    ) -> torch.Tensor:
         return clean.new_zeros(*clean.shape[:2], lattice.directions, *clean.shape[2:])
 
 
 class Unbalanced(UndoNet):
     """The rates of one particle at a time, as if no other claimed its origin."""
 
-    def followed(self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    def followed(
+        self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, *_: torch.Tensor | None
+    ) -> torch.Tensor:
         return to_neighbours(smooth(clean.clamp_min(1e-6), dose, lattice).log())
 
 
