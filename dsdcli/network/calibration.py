@@ -25,7 +25,7 @@ LEAST_GAIN = 0.1  # of a wave's power that the linear guess must bring somewhere
 RARE = 1e-4  # probability that no phase is denied
 LEAST_POWER = 4.0  # over f (1 - f), of waves whose growth is corrected: weaker ones do not grow by a linear law
 GROWN = 0.1  # power of a wave at a dose, beside the noise of the counts, that is grown enough to be corrected by half
-MOST_LACK = 0.3
+MOST_LACK = 0.3  # found in one turn: more is noise
 
 
 def edges() -> torch.Tensor:

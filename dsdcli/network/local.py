@@ -17,7 +17,7 @@ CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 CONDITION_WIDTH = 128
-NARROW = 32  # features of a site
+NARROW = 32  # features of a site, up to which products with a matrix standardise them faster on a GPU
 EPSILON = 1e-5  # of their variance
 SLAB_SITES = {"cpu": 2**16, "cuda": 2**22}  # of a block that are computed at a time: they stay in the cache
 

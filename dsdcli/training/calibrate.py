@@ -35,7 +35,7 @@ TURNS = 2  # in which the growth is measured, each time with what was found so f
 def calibration(
     model: UndoNet, dataset: Dataset, seed: int, stop: Callable[[], bool] = lambda: False
 ) -> torch.Tensor | None:
-    """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 3); None where it lacks little
+    """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 4); None where it lacks little
     that the counts alone say, has classes (one table does not suit several materials), is of intensities, or if told to
     stop meanwhile.
 
