@@ -166,13 +166,14 @@ class SlabNet:
 
     def _pull(self, table: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
         """As `dsdcli.network.calibration.pull`, (C, rows, ...)."""
-        waves, most = self._seen(counts), self.model.config.dose_max
-        parts, start = [], self.slab.columns[0][0] if self.slab.columns else 0
-        for a, b in self.slab.columns:
-            k = wavenumbers(self.slab.lattice, counts.device, slice(a, b))
-            parts.append(waves[:, :, a - start : b - start] * lacks(table, most, dose, k)[0].float())
-        back = self.slab.from_waves(torch.cat(parts, 2) if parts else waves)
-        return back / self.fractions.view(-1, *(1,) * self.slab.lattice.ndim).clamp_min(RARE)
+        most = self.model.config.dose_max
+
+        def lacking(k: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+            return seen * lacks(table, most, dose, k)[0].float()
+
+        return self._from_waves(lacking, self._seen(counts)) / self.fractions.view(
+            -1, *(1,) * self.slab.lattice.ndim
+        ).clamp_min(RARE)
 
     def _calibrated(
         self, table: torch.Tensor, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor
@@ -180,16 +181,22 @@ class SlabNet:
         """As `dsdcli.network.calibration.corrected`."""
         slab, most = self.slab, self.model.config.dose_max
         level = slab.means(clean).to(clean.dtype)
-        guess, seen = slab.to_waves(clean - level), self._seen(counts)
-        parts, start = [], slab.columns[0][0] if slab.columns else 0
-        for a, b in slab.columns:
-            k = wavenumbers(slab.lattice, clean.device, slice(a, b))
+
+        def mixed(k: torch.Tensor, guess: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
             of_guess, of_seen = (share[0].to(clean.dtype) for share in shares(table, most, dose, k))
-            gain = gains(table[0, ..., 2], k, dose)[0].to(clean.dtype)
-            here = slice(a - start, b - start)
-            parts.append(of_guess * guess[:, :, here] + of_seen * (seen[:, :, here] * gain))
-        back = slab.from_waves(torch.cat(parts, 2) if parts else guess)
+            return of_guess * guess + of_seen * (seen * gains(table[0, ..., 2], k, dose)[0].to(clean.dtype))
+
+        back = self._from_waves(mixed, slab.to_waves(clean - level), self._seen(counts))
         return likely((level + back)[None])[0]
+
+    def _from_waves(self, work: Callable[..., torch.Tensor], *waves: torch.Tensor) -> torch.Tensor:
+        """The field of what ``work`` makes of wavenumbers and the amplitudes there, unit by unit of the columns."""
+        slab, parts = self.slab, []
+        start = slab.columns[0][0] if slab.columns else 0
+        for a, b in slab.columns:
+            k = wavenumbers(slab.lattice, waves[0].device, slice(a, b))
+            parts.append(work(k, *(each[:, :, a - start : b - start] for each in waves)))
+        return slab.from_waves(torch.cat(parts, 2) if parts else waves[0])
 
     def _log_likely(self, clean: torch.Tensor, counts: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
         """What `dsdcli.process.origins.log_undo_ratio` takes differences of, (C, rows, ...)."""
