@@ -40,22 +40,18 @@ def make_dataset(folder, phases, levels, name="toy"):
     return write_dataset(folder / f"{name}.dsd.h5", phases, train, heldout)
 
 
-def random_model(
-    phases: int, ndim: int, boundary: str = "noflux", seed: int = 0, carried: tuple[int, ...] | None = None
-) -> UndoNet:
+def random_model(phases: int, ndim: int, boundary: str = "noflux", seed: int = 0) -> UndoNet:
     """An untrained network whose outputs are far from constant."""
     torch.manual_seed(seed)
-    carried = tuple(range(phases)) if carried is None else carried
     names = tuple(Phase(f"p{i}", i) for i in range(phases))
     config = ModelConfig(
         phases=names,
-        carried=carried,
         fractions=(1 / phases,) * phases,
         boundary=boundary,
         size=(8,) * ndim,
         dose_min=0.05,
         dose_max=10.0,
-        integral_range=tuple(tuple(float(4 * (i == j)) for j in carried) for i in carried),
+        integral_range=tuple(tuple(float(4 * (i == j)) for j in range(phases)) for i in range(phases)),
         architecture=Architecture((8, 16)),
     )
     model = UndoNet(config).eval().requires_grad_(False)

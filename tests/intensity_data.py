@@ -36,7 +36,6 @@ def random_intensity_model(
     torch.manual_seed(0)
     config = ModelConfig(
         phases=(),
-        carried=tuple(range(len(species))),
         fractions=tuple(each.cap / 4 for each in species),
         boundary=boundary,
         size=(8,) * ndim,

@@ -101,7 +101,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     """
     config = load_config(path)
     _, weights = locate(path)
-    tensors = {_of_format_3(name): t for name, t in load_tensors(weights).items()}
+    tensors = load_tensors(weights)
     calibrated = "calibration" in tensors
     if calibrated and tensors["calibration"].shape[-1:] == (3,):  # of earlier releases: no growth
         tensors["calibration"] = torch.nn.functional.pad(tensors["calibration"], (0, 1))
@@ -115,11 +115,6 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     model.calibration = torch.empty(shape(len(config.phases))) if calibrated else None
     model.load_state_dict({name: t.float() for name, t in tensors.items()})
     return model.to(device).eval().requires_grad_(False)
-
-
-def _of_format_3(name: str) -> str:
-    """Name of a weight, which began otherwise in format 2."""
-    return f"net.{name.removeprefix('unet.')}" if name.startswith("unet.") else name
 
 
 def digest(path: Path) -> str:

@@ -93,24 +93,23 @@ def check_model(value: Any, fields: Mapping[str, tuple[str, ...]]) -> None:
         DataError: it does not.
     """
     model = Claims(value)
-    model.only("format", "format_version", *fields["model"])
+    model.only("format", "format_version", "carried", *fields["model"])
     cap: int | None = None  # of a model of intensities
     if value.get("species"):
         number, cap = _check_species(model, fields["species"])
     else:
         number = _check_phases(model, fields)
-    least = number - 1 if cap is None else number
-    carried = [model.whole("carried", 0, number - 1, c) for c in model.list("carried", least, number)]
-    model.demand(carried == sorted(set(carried)), "must be distinct and ascending", "carried")
+    if "carried" in model.values:  # by earlier releases, as the kind of an architecture
+        model.demand(model.list("carried", number, number) == [*range(number)], "must be all phases", "carried")
     _check_fractions(model, number, cap)
     model.demand(model.get("boundary") in get_args(Boundary), "must be noflux or periodic", "boundary")
     for side in model.list("size", 1, 3):
         model.whole("size", 1, SIDE, side)
     low, high = model.positive("dose_min"), model.positive("dose_max")
     model.demand(low < high, "must be larger than dose_min", "dose_max")
-    _check_covariance(model, len(carried))
+    _check_covariance(model, number)
     if "classes" in model.values:
-        _check_classes(model, number, len(carried), fields["classes"], cap)
+        _check_classes(model, number, fields["classes"], cap)
     if "properties" in model.values:
         _check_properties(model, fields["properties"])
     _check_architecture(Claims(model.get("architecture"), "architecture"), fields["architecture"])
@@ -155,13 +154,13 @@ def _check_fractions(model: Claims, number: int, cap: int | None = None) -> None
     model.demand(bool(sound), "must be shares of 1", "fractions")
 
 
-def _check_classes(model: Claims, phases: int, carried: int, fields: tuple[str, ...], cap: int | None) -> None:
+def _check_classes(model: Claims, phases: int, fields: tuple[str, ...], cap: int | None) -> None:
     least = 1 if cap is None else 0
     found = [Claims(each, f"classes[{i}]") for i, each in enumerate(model.list("classes", least, CLASSES))]
     for each in found:
         each.only(*fields)
         _check_fractions(each, phases, cap)
-        _check_covariance(each, carried)
+        _check_covariance(each, phases)
     names = [each.text("name") for each in found]
     model.demand(len(set(names)) == len(names), "must have distinct names", "classes")
 
@@ -188,11 +187,10 @@ def _check_covariance(model: Claims, number: int) -> None:
 
 
 def _check_architecture(architecture: Claims, fields: tuple[str, ...]) -> None:
-    architecture.only(*fields)
+    architecture.only("kind", *fields)
     for width in architecture.list("channels", 1, LEVELS):
         architecture.whole("channels", 1, LARGEST["channels"], width)
     for key in architecture.values.keys() & LARGEST.keys() - {"channels"}:
         architecture.whole(key, 1, LARGEST[key])
     architecture.demand(architecture.values.get("kernel", 1) % 2 == 1, "must be odd", "kernel")
-    kind = architecture.values.get("kind", "local")
-    architecture.demand(kind in ("local", "moments"), "must be local or moments", "kind")
+    architecture.demand(architecture.values.get("kind", "local") == "local", "must be local", "kind")

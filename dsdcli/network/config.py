@@ -1,19 +1,19 @@
 """What a model is: one frozen record that travels with the weights."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any
 
-from dsdcli.data.phases import MAX_PHASES, Phase
+from dsdcli.data.phases import Phase
 from dsdcli.data.species import Species
 from dsdcli.errors import DataError, UsageError
-from dsdcli.network.claims import Claims, check_model
+from dsdcli.network.claims import check_model
 from dsdcli.process.lattice import Boundary
 
 FORMAT_VERSION = 3
 WITH_CLASSES = 4  # a model of several materials, which earlier releases cannot read
 OF_COUNTS = 5  # a model of intensities, with classes or without
 WITH_PROPERTIES = 6  # a model that can be told numbers of the images, with classes or without
-READABLE = (2, 3, 4, 5, 6)  # 2: one phase was not carried, and the network took moments over the image
+READABLE = (3, 4, 5, 6)
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,6 @@ class Architecture:
         fine: features at full resolution, of the stem and the head.
         kernel: side of the convolutions, odd.
         expansion: width of the hidden layer of a block, relative to its features.
-        kind: "local", or "moments" for the U-Net of format 2, whose normalisation sees the whole image; it has no
-            ``fine``, ``kernel`` and ``expansion``, and one more block on the way up.
     """
 
     channels: tuple[int, ...]
@@ -38,7 +36,6 @@ class Architecture:
     fine: int = 16
     kernel: int = 3
     expansion: int = 2
-    kind: Literal["local", "moments"] = "local"
 
     @property
     def multiple(self) -> int:
@@ -46,10 +43,8 @@ class Architecture:
         return self.patch * 2 ** (len(self.channels) - 1)
 
     @property
-    def reach(self) -> int | None:
-        """Sites beyond which nothing changes an output of the network, None where there is no such limit."""
-        if self.kind == "moments":
-            return None
+    def reach(self) -> int:
+        """Sites beyond which nothing changes an output of the network."""
         levels = len(self.channels)
         passes = [(1 if level == levels - 1 else 2) * self.blocks for level in range(levels)]
         half = self.kernel // 2
@@ -129,22 +124,20 @@ class ModelConfig:
 
     Attributes:
         phases: all phases, in the order of the phase indices.
-        carried: indices of the phases whose voxels walk, ascending: all, or all but one, the complement of the others.
         fractions: mean volume fraction of each phase in the training images.
         boundary: walls of the training crops.
         size: sides of the training crops, in voxels.
         dose_min, dose_max: range of doses seen in training (hops per direction).
-        integral_range: of the carried phases and between them (C, C), in voxels: how much the longest waves vary.
+        integral_range: of the phases and between them (K, K), in voxels: how much the longest waves vary.
         voxel_size, voxel_unit: physical side of a voxel, None when unknown.
         dataset, dataset_digest: name and content hash of the dataset it was trained on.
         classes: of the training images, in the order of the network's inputs; none for one material.
-        species: of a model of intensities, which has no phases: ``carried`` are all of them, ``fractions`` their mean
-            counts in a voxel, and the ``integral_range`` is that of `dsdcli.process.prior.relative_range`.
+        species: of a model of intensities, which has no phases: ``fractions`` are their mean counts in a voxel, and the
+            ``integral_range`` is that of `dsdcli.process.prior.relative_range`.
         properties: that it can be told, in the order of the network's inputs.
     """
 
     phases: tuple[Phase, ...]
-    carried: tuple[int, ...]
     fractions: tuple[float, ...]
     boundary: Boundary
     size: tuple[int, ...]
@@ -188,8 +181,6 @@ class ModelConfig:
             raise DataError(
                 f"model format {value.get('format_version')} is not {FORMAT_VERSION}: install a matching dsd"
             )
-        if value["format_version"] == 2:
-            value = _as_format_3(value)
         names = {
             "model": cls,
             "phases": Phase,
@@ -200,7 +191,8 @@ class ModelConfig:
         }
         check_model(value, {name: tuple(f.name for f in fields(kind)) for name, kind in names.items()})
         known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
-        architecture = known["architecture"]
+        parts = known["architecture"]
+        architecture = {f.name: parts[f.name] for f in fields(Architecture) if f.name in parts}
         known["architecture"] = Architecture(**{**architecture, "channels": tuple(architecture["channels"])})
         known["phases"] = tuple(Phase(**phase) for phase in known["phases"])
         known["integral_range"] = tuple(map(tuple, known["integral_range"]))
@@ -210,19 +202,6 @@ class ModelConfig:
         )
         known["species"] = tuple(Species(**each) for each in known.get("species", ()))
         known["properties"] = tuple(Property(**each) for each in known.get("properties", ()))
-        for name in ("carried", "fractions", "size"):
+        for name in ("fractions", "size"):
             known[name] = tuple(known[name])
         return cls(**known)
-
-
-def _as_format_3(value: dict[str, Any]) -> dict[str, Any]:
-    """A config of format 2 in the words of format 3."""
-    claims = Claims(value)
-    number = len(claims.list("phases", 2, MAX_PHASES))
-    background = claims.whole("background", 0, number - 1)
-    architecture = dict(Claims(claims.get("architecture"), "architecture").values)
-    return {
-        **{name: entry for name, entry in value.items() if name != "background"},
-        "carried": [phase for phase in range(number) if phase != background],
-        "architecture": {**architecture, "kind": "moments"},
-    }

@@ -12,7 +12,6 @@ from dsdcli.network.calibration import LEAST_DOSE, corrected, pull
 from dsdcli.network.conditions import class_features, dose_features, names, property_features
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
-from dsdcli.network.unet import UNet
 from dsdcli.process.cells import Cells
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
@@ -74,7 +73,7 @@ class UndoNet(nn.Module):
     """Predicts the phase of every site of the clean image, and undo counts h_v(x, c) = s R_v exp(f / sqrt(1 + 2 s)):
     R follows from that image (`dsdcli.process.origins`), f is the network's correction (method.md, section 5).
 
-    The network sees the counts of the carried phases, a mask channel: 1 on the sites where particles may walk, -1
+    The network sees the counts of the phases, a mask channel: 1 on the sites where particles may walk, -1
     where they are frozen, and, where voxels of the clean image are known, what they are; the zero padding of its
     convolutions then shows it where the image ends, at no cost. The condition is log s, the mean count of each phase
     where it may walk, in a model of several materials which one it is, and the numbers that it can be told besides (all
@@ -84,19 +83,15 @@ class UndoNet(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.phases = len(config.carried)
-        inputs = self.phases + 1
+        self.phases = len(config.fractions)
+        inputs = self.phases + 1 + len(config.phases)
         outputs = self.phases * 2 * config.ndim + len(config.phases)
         classes, properties = ([each.name for each in told] for told in (config.classes, config.properties))
         self.conditions = names(self.phases, classes, properties)
         condition = len(self.conditions)
         self.calibration: torch.Tensor | None
         self.register_buffer("calibration", None)
-        self.net: LocalNet | UNet
-        if config.architecture.kind == "local":
-            self.net = LocalNet(config.ndim, inputs + len(config.phases), outputs, condition, config.architecture)
-        else:
-            self.net = UNet(config.ndim, inputs, outputs, condition, config.architecture)
+        self.net = LocalNet(config.ndim, inputs, outputs, condition, config.architecture)
 
     def forward(
         self,
@@ -129,7 +124,7 @@ class UndoNet(nn.Module):
             parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             logits = torch.cat([self._calibrated(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
             logits = given.impose(logits)
-            clean = logits.softmax(1)[:, list(self.config.carried)]
+            clean = logits.softmax(1)
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             followed = torch.cat([self.followed(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
         dose = per_image(dose, rates)

@@ -1,4 +1,4 @@
-"""A network of the local kind on a slab of a volume: what its blocks see beyond comes from the ranks beside, layer by
+"""The network on a slab of a volume: what its blocks see beyond comes from the ranks beside, layer by
 layer, so that nothing is computed twice."""
 
 from collections.abc import Callable
@@ -23,10 +23,8 @@ def slab_of(architecture: Architecture, lattice: Lattice, ranks: Ranks) -> Slab:
     """The slab of this rank: in units as thin as the network's coarsest blocks, and as they see beyond themselves.
 
     Raises:
-        UsageError: the network looks at the whole, a ring that it would have to pad, or more ranks than units.
+        UsageError: a ring that it would have to pad, or more ranks than units.
     """
-    if architecture.kind != "local":
-        raise UsageError("a model of format 2 looks at a whole volume at a time, not at slabs of it; train a new one")
     multiple = architecture.multiple
     if lattice.boundary == "periodic" and any(side % multiple for side in lattice.shape):
         raise UsageError(f"slabs of a periodic volume need sides that are multiples of {multiple}; change `size`")
@@ -76,7 +74,7 @@ class SlabNet:
     """What `dsdcli.network.model.UndoNet` says of the slab of this rank; all ranks ask for it at the same time.
 
     Attributes:
-        fractions: mean counts of the carried phases on the whole lattice, float32 (C,).
+        fractions: mean counts of the phases on the whole lattice, float32 (C,).
         kind: number of the class of the image; None for a model without, or for any.
     """
 
@@ -91,7 +89,7 @@ class SlabNet:
         slab, phases, directions = self.slab, self.model.phases, self.slab.lattice.directions
         counts, at = walkers.counts(slab, phases), self._dose(dose)
         out = self._outputs(counts, at)
-        clean = self._guess(out, counts, at)[list(self.model.config.carried)]
+        clean = self._guess(out, counts, at)
         log_likely = self._log_likely(clean, counts, at)
         table = self._table(dose)
         if table is not None:

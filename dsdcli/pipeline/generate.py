@@ -141,9 +141,6 @@ def stream(
     targets = make_targets(target, config, model.path.name, ndim, str(model.device), note)
     job = job.towards(class_name, targets, guidance)
     told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)
-    for each in job.planes or (model,):
-        if told and each.config.architecture.kind != "local":
-            raise UsageError(f"{each.path.name} is of format 2, which cannot be told of known voxels; train a new one")
     if ranks is not None:
         if told or profile or field or exact_in is not None:
             raise UsageError("slabs have exact counts in all; leave out `profile`, `field`, `exact_in` and `known`")

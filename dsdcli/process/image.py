@@ -1,8 +1,7 @@
-"""Between images and particles: one particle on every carried voxel, and back to one phase on every site with exactly
+"""Between images and particles: one particle on every voxel, and back to one phase on every site with exactly
 the wanted totals."""
 
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +11,14 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles
 
 
-def one_hot(images: torch.Tensor, carried: tuple[int, ...]) -> torch.Tensor:
-    """Phase indices (B, *L) -> bool (B, C, *L), one channel for each carried phase."""
-    return torch.stack([images == phase for phase in carried], dim=1)
+def one_hot(images: torch.Tensor, phases: int) -> torch.Tensor:
+    """Phase indices (B, *L) -> bool (B, K, *L), one channel for each phase."""
+    return torch.stack([images == phase for phase in range(phases)], dim=1)
 
 
-def place(carried: torch.Tensor) -> Particles:
-    """One particle on every True site of a one-hot image (B, C, *L)."""
-    where = carried.nonzero()
+def place(voxels: torch.Tensor) -> Particles:
+    """One particle on every True site of a one-hot image (B, K, *L)."""
+    where = voxels.nonzero()
     return Particles(where[:, 0], where[:, 1], where[:, 2:])
 
 
@@ -42,7 +41,7 @@ class Decoded:
         forced: share of the sites (of a hole: those in it) that did not get their most probable phase, because the
             totals had to be met.
         overlap: share of the particles that shared their site with another.
-        far: share of the carried voxels that lie where neither the site nor a neighbour held a particle of theirs.
+        far: share of the voxels that lie where neither the site nor a neighbour held a particle of theirs.
     """
 
     image: np.ndarray
@@ -55,7 +54,6 @@ def decode(
     clean: np.ndarray,
     occupied: np.ndarray,
     totals: np.ndarray,
-    carried: Sequence[int],
     lattice: Lattice,
     around: np.ndarray | None = None,
     parts: np.ndarray | None = None,
@@ -67,9 +65,8 @@ def decode(
 
     Args:
         clean: probability of every phase and site, float64 (K, *L).
-        occupied: walking particles n(x, c) of the carried phases (C, *L).
+        occupied: walking particles n(x, k) of the phases (K, *L).
         totals: voxels of every phase in every part (R, K).
-        carried: index of the phase of each channel of ``occupied``.
         around: phase indices (*L) of which all that lies in no part is kept.
         parts: number 1 to R of the part of every site, 0 in none, int64 (*L); by default those of the lattice.
     """
@@ -83,7 +80,7 @@ def decode(
         forced += int((chosen != score.argmax(0)).sum())
     inside = parts > 0
     far = 0
-    for channel, phase in zip(occupied, carried, strict=True):
+    for phase, channel in enumerate(occupied):
         far += int((inside & (image == phase) & ~with_neighbours(channel > 0, lattice)).sum())
     particles = max(1, int(occupied.sum()))
     overlap = int(np.maximum(occupied.sum(0) - 1, 0).sum()) / particles

@@ -30,7 +30,7 @@ def log_undo_ratio(
     for any number if they were matched to their origins in the mean; what is missing is left to the network.
 
     Args:
-        clean: probabilities (B, C, *L) of the carried phases.
+        clean: probabilities (B, C, *L) of the phases.
         counts: (B, C, *L); those of frozen particles are ignored.
         dose: (B,).
         pull: (B, C, *L), added to the logarithm of K(e / a): towards where it is high.

@@ -8,7 +8,7 @@ from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Boundary, Lattice
 
 
-def integral_range(carried: torch.Tensor, boundary: Boundary) -> torch.Tensor:
+def integral_range(voxels: torch.Tensor, boundary: Boundary) -> torch.Tensor:
     """Integral range of images in units of voxels, with the cross terms between phases (method.md, section 6).
 
     The variance of a phase's longest waves over the crops, over f (1 - f): the volume A for which the volume fraction
@@ -16,12 +16,12 @@ def integral_range(carried: torch.Tensor, boundary: Boundary) -> torch.Tensor:
     all have this variance.
 
     Args:
-        carried: one-hot images (n, C, *L) of the carried phases.
+        voxels: one-hot images (n, K, *L).
 
     Returns:
         float64 (C, C), symmetric, positive semi-definite.
     """
-    fields = carried.double()
+    fields = voxels.double()
     a = _long_waves(fields, boundary)
     mean = fields.flatten(2).mean(2)
     deviation = (mean * (1 - mean)).mean(0).sqrt().clamp_min(1e-12)  # (C,)
@@ -66,7 +66,7 @@ def slow_waves(
     does, the result is uniform. The total of every part of the lattice is that of its fractions.
 
     Args:
-        fractions: volume fractions (B, C) of the carried phases.
+        fractions: volume fractions (B, C) of the phases.
         correlation: (C, C), from `integral_range`, or `relative_range`.
         strength: of the waves (B, C), whose square the correlation is relative to: the root of f (1 - f), or of
             intensities, whose mean counts are the fractions, these.

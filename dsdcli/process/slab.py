@@ -210,7 +210,7 @@ class Walkers:
     """The particles on a slab, sorted by unit and then by number.
 
     Attributes:
-        place: (P,) index of the carried phase times the sites of the lattice, plus the row-major index of the site.
+        place: (P,) index of the phase times the sites of the lattice, plus the row-major index of the site.
         number: (P,) what tells a particle from all others, whichever rank it is on.
         sizes: how many there are in each unit.
     """

@@ -14,11 +14,11 @@ ALL = slice(None)
 
 @dataclass(frozen=True)
 class Particles:
-    """All particles of a batch of B images, sorted by image, then by carried phase.
+    """All particles of a batch of B images, sorted by image, then by phase.
 
     Attributes:
         image: (P,) index of the image, 0..B-1.
-        phase: (P,) index of the carried phase, 0..C-1.
+        phase: (P,) index of the phase, 0..K-1.
         site: (P, d) position.
     """
 

@@ -18,9 +18,9 @@ SMALLEST_LATTICE = 2**10  # what smaller ones count as, since the network pads t
 BATCH_BLOCKS = 8  # blocks in a batch; more of them are no faster
 USED_SHARE = 0.5  # of the free memory, since the rest of the machine works on
 
-# Memory as measured, rounded up: arrays held at once of the network's first level (of a U-Net, which is not computed
-# slab by slab, more) and of its head at full resolution, and fields of rates in a leap.
-ACTIVATIONS = {"local": 4, "moments": 16}
+# Memory as measured, rounded up: arrays held at once of the network's first level and of its head at full resolution,
+# and fields of rates in a leap.
+ACTIVATIONS = 4
 FINE = 2
 RATES = 6
 RESERVE = 2**26  # bytes that libraries take for themselves at the first evaluation
@@ -72,10 +72,8 @@ def peak_bytes(config: ModelConfig, lattice: Lattice, device: torch.device, batc
     """Memory that generating ``batch`` images at a time takes at most, beside the weights: an estimate, on the safe
     side. One block of the network, and the rates of the whole batch, 4 bytes per number."""
     architecture = config.architecture
-    features = ACTIVATIONS[architecture.kind] * architecture.channels[0] / architecture.patch**lattice.ndim
-    if architecture.kind == "local":
-        features += FINE * architecture.fine
-    rates = RATES * len(config.carried) * lattice.directions
+    features = ACTIVATIONS * architecture.channels[0] / architecture.patch**lattice.ndim + FINE * architecture.fine
+    rates = RATES * len(config.fractions) * lattice.directions
     sites = max(lattice.sites, SMALLEST_LATTICE)
     return int(RESERVE + 4 * sites * (block_images(lattice, device) * features + batch * rates))
 

@@ -110,7 +110,7 @@ def generate(
     if around is not None:  # what it says must not be lost in a start that does not know it
         start = min(config.dose_max, lattice.mixing_dose())
     if around is not None and known is None:
-        frozen += one_hot(torch.from_numpy(around)[None], config.carried)[0].to(device) & ~lattice.walkable(device)
+        frozen += one_hot(torch.from_numpy(around)[None], model.phases)[0].to(device) & ~lattice.walkable(device)
     start = max(start, sampler.dose_end)
     seen, held, free = tell(around, known, parts, totals.shape[1], len(config.phases), device)
     walking = torch.from_numpy(lattice.parts).to(device)
@@ -134,7 +134,7 @@ def generate(
         )
         seeds = [sample_seed(seed, i, walker) for i in members for walker in range(group)]
         generators = [torch.Generator(device).manual_seed(own) for own in seeds]
-        counts = torch.from_numpy(wanted[..., config.carried]).to(device)  # (B, R, C)
+        counts = torch.from_numpy(wanted.copy()).to(device)  # (B, R, K)
         if cells is None:
             expected = slow_waves(counts.sum(1) / (walking > 0).sum(), spectrum, start, lattice, generators)
         else:
@@ -147,7 +147,6 @@ def generate(
         finish = partial(
             settle,
             totals=wanted - held,
-            carried=config.carried,
             clean=clean,
             dose=sampler.dose_end,
             lattice=lattice,
@@ -194,7 +193,7 @@ def tell(
     """
     if image is None or known is None:
         return None, np.zeros((number, phases), np.int64), parts
-    told = one_hot(torch.from_numpy(image)[None], tuple(range(phases)))[0] & torch.from_numpy(known)
+    told = one_hot(torch.from_numpy(image)[None], phases)[0] & torch.from_numpy(known)
     held = count_parts(image[known], parts[known], number, phases)
     return told.to(device), held, np.where(known, 0, parts)
 
@@ -208,7 +207,6 @@ def _share(counts: torch.Tensor, cells: Cells) -> torch.Tensor:
 def settle(
     walkers: Particles,
     totals: np.ndarray,
-    carried: Sequence[int],
     clean: Rates,
     dose: float,
     lattice: Lattice,
@@ -219,12 +217,11 @@ def settle(
 
     Args:
         totals: int64 (n, R, K).
-        carried: the phase of each channel.
         clean: probabilities of the clean image; one evaluation of the network.
         generators: one per image.
         open_parts: ``around`` and ``parts`` of `dsdcli.process.image.decode`, one pair per image.
     """
-    occupied = walkers.occupancy(lattice, len(totals), len(carried))
+    occupied = walkers.occupancy(lattice, len(totals), totals.shape[-1])
     doses = torch.full((len(totals),), dose, dtype=torch.float64, device=occupied.device)
     probability = clean(occupied, doses, lattice)  # (B, K, *L)
     ties = [torch.rand(p.shape, generator=g, device=p.device) for p, g in zip(probability, generators, strict=True)]
@@ -232,7 +229,7 @@ def settle(
     held = occupied.cpu().numpy()
     kept = open_parts or [(None, None)] * len(totals)
     return [
-        decode(score, n, wanted, carried, lattice, *keep)
+        decode(score, n, wanted, lattice, *keep)
         for score, n, wanted, keep in zip(scores, held, totals, kept, strict=True)
     ]
 

@@ -41,7 +41,7 @@ class Sampler(Protocol):
         """Walk the particles back from ``dose`` to `dose_end`; yields them after every network evaluation.
 
         Args:
-            phases: number C of carried phases.
+            phases: number C of phases or species.
             rates: undo counts.
             generators: one per image, which nothing but that image draws from.
         """

@@ -34,7 +34,7 @@ SITE, PARTICLE, FEATURES, HIDDEN = 64, 130, 3, 6
 def slab_bytes(config: ModelConfig, slab: Slab) -> int:
     """Memory that a rank takes at most for an image, beside the weights: an estimate, on the safe side."""
     architecture, ndim = config.architecture, slab.lattice.ndim
-    outputs = len(config.carried) * slab.lattice.directions + len(config.phases)
+    outputs = len(config.phases) * (slab.lattice.directions + 1)
     coarse = architecture.channels[0] / architecture.patch**ndim
     features = FEATURES * coarse + architecture.fine + outputs
     unit = 4 * HIDDEN * architecture.expansion * max(architecture.fine, coarse)
@@ -72,11 +72,10 @@ def generate_slab(
     device = next(model.parameters()).device
     material = config if kind is None else config.classes[kind]
     spectrum = torch.tensor(material.integral_range, dtype=torch.float64, device=device)
-    counts = totals[list(config.carried)]
-    fractions = torch.tensor(counts / lattice.sites, dtype=torch.float64, device=device)
+    fractions = torch.tensor(totals / lattice.sites, dtype=torch.float64, device=device)
     net = SlabNet(model, slab, fractions.float(), kind)
     dose = max(START * config.dose_max, sampler.dose_end)
-    walkers = scattered(counts, _slow_waves(fractions, spectrum, dose, slab, seed), slab, seed)
+    walkers = scattered(totals, _slow_waves(fractions, spectrum, dose, slab, seed), slab, seed)
     for step, (now, then) in enumerate(pairwise(sampler.doses(dose))):
         half, first = math.log(now / then) / 2, None
         for stage, at in enumerate((now, math.sqrt(now * then))):
@@ -97,7 +96,7 @@ def generate_slab(
                 walkers, _ = walkers.handed_over(slab)
             yield None
     occupied = walkers.counts(slab, model.phases)
-    yield _settled(net.clean(occupied, sampler.dose_end), occupied, totals, config.carried, slab, seed)
+    yield _settled(net.clean(occupied, sampler.dose_end), occupied, totals, slab, seed)
 
 
 def _slow_waves(fractions: torch.Tensor, correlation: torch.Tensor, dose: float, slab: Slab, seed: int) -> torch.Tensor:
@@ -149,9 +148,7 @@ def _packed(particles: Particles, lattice: Lattice) -> torch.Tensor:
     return particles.phase * lattice.sites + lattice.ravel(particles.site)
 
 
-def _settled(
-    clean: torch.Tensor, occupied: torch.Tensor, totals: np.ndarray, carried: tuple[int, ...], slab: Slab, seed: int
-) -> Part:
+def _settled(clean: torch.Tensor, occupied: torch.Tensor, totals: np.ndarray, slab: Slab, seed: int) -> Part:
     """As `dsdcli.sampling.generate.settle`."""
     device = clean.device
     noise = torch.cat(
@@ -167,14 +164,14 @@ def _settled(
     held = occupied.cpu().numpy() > 0
     image = chosen.astype(np.uint8).reshape(slab.shape)
     far = 0
-    for phase, channel in zip(carried, held, strict=True):
+    for phase, channel in enumerate(held):
         before, after = slab.beyond(torch.from_numpy(channel.astype(np.uint8))[None], 1)
         wide = np.concatenate([before[0].numpy(), channel, after[0].numpy()]) > 0
         near = with_neighbours(wide, Lattice(wide.shape, slab.lattice.boundary))[1:-1]
         far += int(((image == phase) & ~near).sum())
     doubled = float((occupied.sum(0) - 1).clamp_min(0).sum(dtype=torch.float64))
     forced = slab.ranks.sum(int((chosen != best).sum())) / slab.lattice.sites
-    particles = max(1, int(totals[list(carried)].sum()))
+    particles = max(1, int(totals.sum()))
     return Part(image, forced, slab.ranks.sum(doubled) / particles, slab.ranks.sum(far) / particles)
 
 

@@ -129,17 +129,16 @@ def renew(
         known: voxels that stay, bool (n, *L).
         generators: one for the walk there, and one for the way back of every image.
     """
-    config, device, number = model.config, next(model.parameters()).device, len(planes)
-    phases = tuple(range(len(config.phases)))
+    device, number, phases = next(model.parameters()).device, len(planes), model.phases
     images = torch.from_numpy(planes.copy()).to(device)
     where = torch.from_numpy(known.copy()).to(device)
     given = Given(one_hot(images, phases) & where[:, None]) if known.any() else NOTHING
     undo, clean = (InBlocks(head, 0, given) for head in (model.undo, model.clean))
     doses = torch.full((number,), dose, dtype=torch.float64, device=device)
-    walkers = diffuse(place(one_hot(images, config.carried)), doses, plane, generators[0])
+    walkers = diffuse(place(one_hot(images, phases)), doses, plane, generators[0])
     for state in walk.walk(walkers, model.phases, undo, plane, dose, generators[1:]):
         walkers = state
         yield []
-    counts = np.stack([np.bincount(i[~k], minlength=len(phases)) for i, k in zip(planes, known, strict=True)])[:, None]
+    counts = np.stack([np.bincount(i[~k], minlength=phases) for i, k in zip(planes, known, strict=True)])[:, None]
     kept = [(image, (~told).astype(np.int64)) for image, told in zip(planes, known, strict=True)]
-    yield settle(walkers, counts, config.carried, clean, walk.dose_end, plane, generators[1:], kept)
+    yield settle(walkers, counts, clean, walk.dose_end, plane, generators[1:], kept)

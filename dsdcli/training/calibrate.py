@@ -61,7 +61,8 @@ def calibration(
     generator = torch.Generator(device).manual_seed(seed)
     block = max(1, BLOCK_SITES // lattice.sites)
     blocks = torch.from_numpy(crops).to(device).split(block)
-    power = torch.stack([band_power(one_hot(images, config.carried).double(), lattice) for images in blocks]).mean(0)
+    phases = len(config.phases)
+    power = torch.stack([band_power(one_hot(images, phases).double(), lattice) for images in blocks]).mean(0)
     values = doses(config.dose_max).tolist()
     rows = []
     for value in values:
@@ -71,7 +72,7 @@ def calibration(
         for images in blocks:
             counts, dose = _walked(images, value, config, lattice, generator)
             waves = Waves.of(model.clean(counts, dose, lattice), counts, dose, power, lattice)
-            total = total + measure(one_hot(images, config.carried).double(), waves, lattice)
+            total = total + measure(one_hot(images, phases).double(), waves, lattice)
         rows.append(total)
     if max(map(gained, rows)) < LEAST_GAIN:
         return None
@@ -98,5 +99,5 @@ def _walked(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Counts (B, C, *L) of images (B, *L) after a dose, and that of each, (B,)."""
     dose = torch.full((len(images),), value, dtype=torch.float64, device=images.device)
-    clean = one_hot(images, config.carried)
+    clean = one_hot(images, len(config.phases))
     return diffuse(place(clean), dose, lattice, generator).occupancy(lattice, *clean.shape[:2]), dose

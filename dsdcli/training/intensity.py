@@ -28,7 +28,7 @@ class WalkedCounts(Walked):
     def draw(
         cls,
         images: torch.Tensor,
-        carried: tuple[int, ...],
+        species: int,
         dose: torch.Tensor,
         lattice: Lattice,
         generator: torch.Generator,
@@ -102,7 +102,6 @@ def make_counts_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig
     """The model of intensities that ``settings`` ask for on ``dataset``."""
     return ModelConfig(
         phases=(),
-        carried=tuple(range(len(dataset.species))),
         fractions=tuple(map(float, dataset.fractions("train"))),
         boundary=settings.boundary,
         size=settings.size,

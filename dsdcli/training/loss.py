@@ -69,7 +69,7 @@ class Walked:
     def draw(
         cls,
         images: torch.Tensor,
-        carried: tuple[int, ...],
+        phases: int,
         dose: torch.Tensor,
         lattice: Lattice,
         generator: torch.Generator,
@@ -92,16 +92,16 @@ class Walked:
         kinds = torch.full_like(dose, -1, dtype=torch.int64) if kinds is None else kinds
         properties = images.new_empty((len(images), 0), dtype=torch.float32) if properties is None else properties
         walkable = lattice.walkable(images.device)
-        clean = one_hot(images, carried)  # (B, C, *L)
+        clean = one_hot(images, phases)  # (B, K, *L)
         start = place(clean & walkable)
         batch = torch.bincount(start.image, minlength=len(images))
         now, undo = forward(start, dose, lattice, generator, share)
         parts = (images, clean, dose, known, kinds, properties)
         images, clean, dose, known, kinds, properties = (each[share] for each in parts)
-        counts = now.occupancy(lattice, len(images), len(carried))
+        counts = now.occupancy(lattice, len(images), phases)
         ratio = undo / dose[now.image, None]  # (P, 2d), h / s
         # Summed over the particles of a site, so that the loss is dense: no gather in the backward pass.
-        where = (now.image * len(carried) + now.phase) * lattice.sites + lattice.ravel(now.site)
+        where = (now.image * phases + now.phase) * lattice.sites + lattice.ravel(now.site)
         summed = torch.zeros(counts.numel(), lattice.directions, device=images.device)
         summed.index_add_(0, where, ratio.float())
         summed = summed.view(*counts.shape[:2], lattice.sites, lattice.directions).movedim(-1, 2)
@@ -173,7 +173,7 @@ def image_losses(model: UndoNet, walked: Walked) -> tuple[torch.Tensor, torch.Te
     summed over its sites: (B,) each."""
     told = None
     if walked.known.any():
-        told = one_hot(walked.images, tuple(range(len(model.config.phases)))) & walked.known[:, None]
+        told = one_hot(walked.images, len(model.config.phases)) & walked.known[:, None]
     given = Given(told, kinds=walked.kinds, properties=walked.properties if walked.properties.shape[1] else None)
     log_hat, logits = model(walked.counts, walked.dose, walked.domains, given)  # (B, C, 2d, *L), (B, K, *L)
     per_image = (walked.walking * torch.exp(log_hat) - walked.ratio * log_hat).flatten(1).sum(1)

@@ -34,8 +34,8 @@ LENGTH = 64  # voxels that the largest dose mixes at least: smaller crops see it
 
 
 def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
-    """The model that ``settings`` ask for on ``dataset``. All phases are carried: one that is only where the others are
-    not is treated worse (specks: method.md, section 5).
+    """The model that ``settings`` ask for on ``dataset``. Voxels of every phase walk: one that is only where the
+    others are not is treated worse (specks: method.md, section 5).
 
     Raises:
         DataError: the training images hold a single phase.
@@ -43,10 +43,8 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
     fractions = dataset.fractions("train")
     if (fractions > 0).sum() < 2:
         raise DataError(f"{dataset.path}: the training images hold a single phase; there is nothing to learn")
-    carried = tuple(range(len(fractions)))
     return ModelConfig(
         phases=dataset.phases,
-        carried=carried,
         fractions=tuple(float(f) for f in fractions),
         boundary=settings.boundary,
         size=settings.size,
@@ -67,7 +65,7 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
 
 def _integral_range(dataset: Dataset, settings: TrainSettings) -> tuple[tuple[float, ...], ...]:
     """Of all phases and between them, from random training crops."""
-    fields = one_hot(torch.from_numpy(_long_crops(dataset, settings)), tuple(range(len(dataset.phases))))
+    fields = one_hot(torch.from_numpy(_long_crops(dataset, settings)), len(dataset.phases))
     return tuple(map(tuple, integral_range(fields, settings.boundary).tolist()))
 
 

@@ -13,11 +13,6 @@ def start_from(model: UndoNet, *networks: UndoNet) -> None:
         UsageError: they differ in architecture, dimension or number of phases.
     """
     for network in networks:
-        if model.config.architecture.kind != network.config.architecture.kind:
-            raise UsageError(
-                "the model to start from is of format 2, which still generates but is not trained on; start from one "
-                "that this version has trained, or from random weights"
-            )
         weights = {name: tensor for name, tensor in model.state_dict().items() if name != "calibration"}
         if model.conditions != network.conditions:
             weights = retold(weights, model.conditions, network.conditions)

@@ -203,7 +203,7 @@ class Trainer:
             kinds, properties = (part.to(self.device) for part in told.tensors(slice(done, done + number)))
             low, end = (min(max(at - done, 0), number) for at in (mine.start, mine.stop))
             share = slice(low, end) if self.ranks.count > 1 else ALL
-            drawn = (images, config.carried, dose, domain, generator, known, kinds, share, properties)
+            drawn = (images, len(config.fractions), dose, domain, generator, known, kinds, share, properties)
             parts.append(self.walked.draw(*drawn))
             done += number
         return self.walked.join(parts)

@@ -81,7 +81,7 @@ def compare(model: UndoNet, lattice: Lattice) -> None:
     device = next(model.parameters()).device
     images = block_images(lattice, device)
     generators = [torch.Generator(device).manual_seed(i) for i in range(images)]
-    totals = torch.from_numpy(typical_totals(model.config, lattice, images)[:, model.config.carried]).to(device)
+    totals = torch.from_numpy(typical_totals(model.config, lattice, images)).to(device)
     counts = scatter(totals, lattice, generators).occupancy(lattice, images, model.phases)
     dose = torch.full((images,), COMPARED_DOSE, dtype=torch.float64, device=device)
 

@@ -72,9 +72,9 @@ def cost(config: ModelConfig, side: int, ranks: int, about: dict[str, float], ev
     architecture = config.architecture
     lattice = Lattice((side,) * config.ndim)
     slab = slab_of(architecture, lattice, Ranks(ranks // 2, ranks))
-    sites, carried, phases = lattice.sites / ranks, len(config.carried), len(config.phases)
+    sites, phases = lattice.sites / ranks, len(config.phases)
     # Three walks of the origins, and above the least dose two fields to waves and one back: of every axis a product.
-    products = 3 * carried + 2 * phases + carried
+    products = 6 * phases
     longer = 2 * config.ndim * products * (side - MEASURED) / (about["flops"] * 1e12)  # than in what was measured
     work = sites * evaluations * (about["seconds"] + longer)
     if ranks == 1:
@@ -85,7 +85,7 @@ def cost(config: ModelConfig, side: int, ranks: int, about: dict[str, float], ev
     for level, width in enumerate(architecture.channels):
         blocks = architecture.blocks * (1 if level == levels - 1 else 2)
         edges += blocks * reach * slab.plane / (architecture.patch * 2**level) ** (config.ndim - 1) * width
-    turns = sites * (1 - 1 / ranks) * 4 * (products + 3 * carried)  # walks go there and back
+    turns = sites * (1 - 1 / ranks) * 4 * (products + 3 * phases)  # walks go there and back
     # A place, a number, and half of the time the first stage's means; out at both faces.
     crossing = 2 * slab.plane * hop / 2 * (16 + 4 * lattice.directions / 2)
     return Cost(work, slab_bytes(config, slab), 2 * 4 * edges, turns, crossing, evaluations)

@@ -55,7 +55,6 @@ def random_network(phases: int, ndim: int, seed: int) -> UndoNet:
     size = (8,) * ndim
     config = ModelConfig(
         phases=names,
-        carried=tuple(range(phases)),
         fractions=(1 / phases,) * phases,
         boundary="noflux",
         size=size,

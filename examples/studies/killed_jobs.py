@@ -29,7 +29,6 @@ def untrained(folder: Path) -> Path:
     torch.manual_seed(0)
     config = ModelConfig(
         phases=(Phase("pore", 0), Phase("grain", 1)),
-        carried=(0, 1),
         fractions=(0.3, 0.7),
         boundary="noflux",
         size=(32, 32),

@@ -108,9 +108,9 @@ def by_porespy(
     generator: generators.Generator, dataset: Dataset, totals: np.ndarray, size: tuple[int, ...], data: np.ndarray
 ) -> Method:
     background = int(dataset.fractions("train").argmax())
-    carried = [phase for phase in range(len(dataset.phases)) if phase != background]
+    others = [phase for phase in range(len(dataset.phases)) if phase != background]
     began = time.monotonic()
-    scales = {p: generators.fit_scale(generator, data, p, dataset.phases[p].name) for p in carried}
+    scales = {p: generators.fit_scale(generator, data, p, dataset.phases[p].name) for p in others}
     fitted = time.monotonic()
     stack, changed = generators.sample(generator, totals, size, dataset.phases, background, scales, seed=0)
     found = ", ".join(f"{scale:g}" for scale in scales.values())
@@ -178,7 +178,7 @@ def compare(dataset: Dataset, found: Sequence[Method], work: Path) -> str:
 
 
 def corruption_table(folder: Path, dataset: Dataset) -> str:
-    """Forward corruption by the authors' code and by dsd; the images are those of the first carried phase."""
+    """Forward corruption by the authors' code and by dsd; the images are those of the rarest phase."""
     authors = corruption.load_authors(folder)
     phase = int(dataset.fractions("train").argmin())
     head = ("walls, crop", "dose", "authors, ms", "dsd, ms", "authors' table, s", "p, authors", "p, dsd")

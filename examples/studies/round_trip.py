@@ -55,7 +55,7 @@ def there_and_back(
         images = torch.from_numpy(crops[first : first + BATCH]).to(device)
         seeds = [sample_seed(seed, first + i) for i in range(len(images))]
         generators = [torch.Generator(device).manual_seed(s) for s in seeds]
-        start = place(one_hot(images, config.carried))
+        start = place(one_hot(images, model.phases))
         doses = torch.full((len(images),), dose, dtype=torch.float64, device=device)
         walkers, _ = forward(start, doses, lattice, torch.Generator(device).manual_seed(seeds[0]))
         undo, clean = InBlocks(model.undo, first), InBlocks(model.clean, first)
@@ -67,7 +67,7 @@ def there_and_back(
         probability = clean(occupied, end, lattice).cpu().numpy()
         for image, p, n in zip(crops[first : first + BATCH], probability, occupied.cpu().numpy(), strict=True):
             wanted = np.bincount(image.ravel(), minlength=len(config.phases))
-            yield decode(p, n, wanted[None], config.carried, lattice).image
+            yield decode(p, n, wanted[None], lattice).image
 
 
 def compared(made: Vectors, real: Vectors, ndim: int) -> list[str]:

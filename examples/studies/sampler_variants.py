@@ -157,7 +157,7 @@ class Bridge(Euler):
             occupied = particles.occupancy(lattice, len(generators), phases)
             with torch.inference_mode():
                 clean = self.model.clean(occupied, same(now, generators), lattice)
-            there = clean[:, list(self.model.config.carried), None]  # (B, C, 1, *L)
+            there = clean[:, :, None]  # (B, K, 1, *L)
             path, searching = still.clone(), torch.ones(len(particles), 1, dtype=torch.bool)
             for _ in range(TRIES):
                 hops = torch.poisson(torch.full_like(still, now), generator=g)
@@ -181,11 +181,10 @@ class FixedSize(UndoNet):
 
     def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given = NOTHING) -> torch.Tensor:
         probability = super().clean(counts, dose, lattice, given).flatten(2)  # (B, 2, sites)
-        first = self.config.carried[0]
         rng = np.random.default_rng(0)
         totals = counts[:, 0].flatten(1).sum(1).tolist()
-        taken = [_drawn(p[first].numpy(), n, rng) for p, n in zip(probability, totals, strict=True)]
-        image = torch.from_numpy(np.array(taken)) == (first == 1)
+        taken = [_drawn(p[0].numpy(), n, rng) for p, n in zip(probability, totals, strict=True)]
+        image = ~torch.from_numpy(np.array(taken))
         return one_hot(image.long(), 2).mT.double().view(len(counts), 2, *lattice.shape)
 
 

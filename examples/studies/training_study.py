@@ -61,7 +61,7 @@ def judged_walks(config: ModelConfig, dataset: Dataset) -> list[Walked]:
     return [
         Walked.draw(
             block,
-            config.carried,
+            len(config.phases),
             stratified_log_doses(len(block), config.dose_min, config.dose_max, generator),
             lattice,
             generator,

@@ -209,7 +209,6 @@ def variants(config: ModelConfig) -> dict[str, Variant]:
         "1 block": net(blocks=1),
         "3 blocks": net(blocks=3),
         "kernel 5": net(kernel=5),
-        "moments over the image": net(kind="moments"),
         "attention at the coarsest level": Variant(network=AttentiveNet),
         "EMA 0.9": Variant({"ema": 0.9}),
         "EMA 0.99": Variant({"ema": 0.99}),

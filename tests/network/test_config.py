@@ -17,7 +17,6 @@ from dsdcli.network.config import Architecture, Material, ModelConfig
 
 CONFIG = ModelConfig(
     phases=(Phase("pore", 0), Phase("NMC", 85), Phase("CBD", 170)),
-    carried=(0, 1, 2),
     fractions=(0.5, 0.3, 0.2),
     boundary="noflux",
     size=(16, 16),
@@ -79,8 +78,8 @@ def test_what_is_written_is_read():
         (("phases", 1, "label"), 1.5, "whole number"),
         (("phases", 1, "label"), 2**64, "whole number"),
         (("phases", 1, "colour"), "red", r"phases\[1\]\.colour is unknown"),
-        (("carried",), [0, 0, 1], "distinct and ascending"),
-        (("carried",), [0], "2 to 3 entries"),
+        (("carried",), [0, 1], "3 entries"),
+        (("carried",), [0, 0, 1], "must be all phases"),
         (("fractions", 0), 0.6, "shares of 1"),
         (("fractions", 0), math.nan, "finite"),
         (("boundary",), "open", "noflux or periodic"),
@@ -97,7 +96,7 @@ def test_what_is_written_is_read():
         (("voxel_size",), 10**400, "finite"),
         (("voxel_unit",), None, "voxel_unit lacks its size"),
         (("architecture", "kernel"), 4, "odd"),
-        (("architecture", "kind"), "transformer", "local or moments"),
+        (("architecture", "kind"), "transformer", "must be local"),
         (("architecture", "channels"), [], "1 to 8 entries"),
         (("architecture", "heads"), 4, r"architecture\.heads is unknown"),
         (("architecture",), 5, "no JSON object"),

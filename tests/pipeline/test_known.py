@@ -132,9 +132,3 @@ def test_maps_of_an_ensemble_are_its_frequencies_and_their_entropy(models, dsd):
 def test_what_cannot_be_known_is_one_line(models, request_, words):
     with pytest.raises(DsdError, match=words):
         models[2].stream(1, **request_)
-
-
-def test_a_model_that_cannot_be_told_says_so():
-    model = dsdcli.load("berea-2d")
-    with pytest.raises(DsdError, match="format 2"):
-        model.stream(1, known=np.where(np.eye(64) > 0, 0, 7), unknown=7)

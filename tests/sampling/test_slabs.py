@@ -22,10 +22,10 @@ from tests.slab_threads import on_ranks
 CASES = [((21, 10, 9), "noflux"), ((24, 8, 12), "periodic"), ((30, 11), "noflux"), ((16, 12), "periodic")]
 
 
-def calibrated(phases, ndim, boundary, carried=None):
-    model = random_model(phases, ndim, boundary, carried=carried)
+def calibrated(phases, ndim, boundary):
+    model = random_model(phases, ndim, boundary)
     generator = torch.Generator().manual_seed(1)
-    model.calibration = torch.rand(shape(len(model.config.carried)), generator=generator, dtype=torch.float64)
+    model.calibration = torch.rand(shape(phases), generator=generator, dtype=torch.float64)
     assert len(model.calibration) == DOSES
     return model
 
@@ -105,10 +105,10 @@ def test_fields_on_slabs_walk_and_become_waves_as_on_the_whole(sides, boundary):
 
 
 @pytest.mark.parametrize(("sides", "boundary"), CASES)
-@pytest.mark.parametrize("carried", [(0, 1, 2), (0, 2)])
-def test_an_image_is_the_same_on_any_number_of_ranks_and_has_its_counts(sides, boundary, carried):
+@pytest.mark.parametrize("made", [calibrated, random_model])
+def test_an_image_is_the_same_on_any_number_of_ranks_and_has_its_counts(sides, boundary, made):
     lattice = Lattice(sides, boundary)
-    model = (calibrated if len(carried) == 3 else random_model)(3, len(sides), boundary, carried=carried)
+    model = made(3, len(sides), boundary)
     totals = np.array([lattice.sites // 4, 0, lattice.sites // 3])
     totals[1] = lattice.sites - totals.sum()
     sampler = Trapezoidal(steps=2, eta=0.3)
@@ -167,7 +167,6 @@ def test_candidates_alone_decide_an_assignment(phases, levels):
         (Architecture((8, 16)), Lattice((20, 8)), 4, "4 ranks share 3 units"),
         (Architecture((8, 16)), Lattice((20, 9), "periodic"), 1, "multiples of 4"),
         (Architecture((8, 16), kernel=5), Lattice((20, 8), "periodic"), 1, "a multiple of 8"),
-        (Architecture((8, 16), kind="moments"), Lattice((16, 8)), 1, "format 2"),
     ],
 )
 def test_what_cannot_be_cut_is_refused(architecture, lattice, count, why):

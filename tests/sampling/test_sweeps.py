@@ -16,7 +16,7 @@ from dsdcli.sampling.generate import stack_of
 from dsdcli.sampling.sweeps import PlaneSweeps, sweep
 from tests.conftest import random_model, save_model
 
-MODELS = {phases: random_model(phases, 2, seed=phases, carried=(0,) if phases == 2 else None) for phases in (2, 3, 4)}
+MODELS = {phases: random_model(phases, 2, seed=phases) for phases in (2, 3, 4)}
 FEW = PlaneSweeps(sweeps=4, dose_start=3.0, leaps=1)
 
 

@@ -80,7 +80,7 @@ def test_gaussian_and_porespy_samples_have_exact_counts(material, request, monke
     model = gaussian.Denoiser(config).eval()
     images, _ = zip(*gaussian.sample(model, totals, (16, 16), 2, seed=0), strict=True)
     assert (totals_of(images, len(dataset.phases)) == totals).all()
-    scales = dict.fromkeys(config.carried, 2.0)
+    scales = dict.fromkeys(range(len(config.phases)), 2.0)
     for generator in generators.SCALES:
         stack, changed = generators.sample(
             generator, totals, (16, 16), dataset.phases, int(np.argmax(config.fractions)), scales, 0
@@ -90,7 +90,7 @@ def test_gaussian_and_porespy_samples_have_exact_counts(material, request, monke
 
 
 def test_a_denoiser_without_training_knows_the_best_linear_guess(rock):
-    """The last layer of the U-Net starts at zero: what is left is the skip, right for white data of known variance."""
+    """The last layer starts at zero: what is left is the skip, right for white data of known variance."""
     from rivals import gaussian
 
     from dsdcli.training.recipes import TrainSettings

@@ -32,7 +32,7 @@ def test_the_losses_are_least_at_the_truth_and_nil_where_that_is_certain():
     images = torch.zeros(1, 1, 4, 4, dtype=torch.int64)
     images[0, 0, 1, 2] = 12
     dose = torch.tensor([0.6], dtype=torch.float64)
-    walked = WalkedCounts.draw(images, (0,), dose, lattice, torch.Generator().manual_seed(0))
+    walked = WalkedCounts.draw(images, 1, dose, lattice, torch.Generator().manual_seed(0))
     ratio = walked.ratio / walked.counts.unsqueeze(2).clamp_min(1)
     log_ratio = torch.where(ratio > 0, ratio, 1).log()
     logits = torch.where(images > 0, 40.0, -40.0)
@@ -47,7 +47,7 @@ def test_a_share_of_a_batch_walks_as_all_of_it():
     images = torch.randint(0, 12, (4, 1, 6, 5), generator=torch.Generator().manual_seed(0))
     dose = torch.rand(4, dtype=torch.float64) + 0.1
     whole, part = (
-        WalkedCounts.draw(images, (0,), dose, Lattice((6, 5)), torch.Generator().manual_seed(1), share=share)
+        WalkedCounts.draw(images, 1, dose, Lattice((6, 5)), torch.Generator().manual_seed(1), share=share)
         for share in (slice(None), slice(1, 3))
     )
     for name in ("images", "counts", "ratio", "floor", "particles"):
@@ -64,7 +64,7 @@ def test_a_short_run_learns_and_repeats(tmp_path, species):
     rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
     images = torch.from_numpy(dataset.crops("heldout", 16, (16, 16), rng).astype(np.int64))
     dose = torch.logspace(-1, 1, 16, dtype=torch.float64)
-    walked = WalkedCounts.draw(images, tuple(range(len(species))), dose, Lattice((16, 16)), generator)
+    walked = WalkedCounts.draw(images, len(species), dose, Lattice((16, 16)), generator)
     trainers = [IntensityTrainer(config, settings, dataset, torch.device("cpu")) for _ in "ab"]
     with torch.no_grad():
         before = losses(trainers[0].model, walked, count_losses).total

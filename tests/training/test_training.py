@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ import torch
 from dsdcli.errors import DataError, DsdError, UsageError
 from dsdcli.network.checkpoint import load_model
 from dsdcli.network.config import PRESETS, Architecture
-from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.train import draw_sheet, train
 from dsdcli.ranks import Ranks
 from dsdcli.training.recipes import TrainSettings
@@ -171,13 +169,6 @@ def test_a_run_starts_from_the_weights_of_another(rock):
             assert torch.equal(mine, theirs)
 
 
-def test_a_model_of_format_2_is_not_trained_on(rock):
-    trainer = make_trainer(rock)
-    config = replace(trainer.model.config, architecture=Architecture((8, 16), blocks=1, kind="moments"))
-    with pytest.raises(UsageError, match="format 2"):
-        trainer.start_from(UndoNet(config))
-
-
 def test_learning_rate_rises_then_falls(rock):
     trainer = make_trainer(rock, steps=1000, lr=1.0)
     rates = []
@@ -214,8 +205,3 @@ def test_a_run_on_disk(electrode, tmp_path):
         Run.create(tmp_path / "run", electrode, trainer.model.config, settings)
     with pytest.raises(UsageError, match="not a training run"):
         Run(tmp_path).settings()
-
-
-def test_every_phase_is_carried(rock, electrode):
-    assert make_trainer(rock).model.config.carried == (0, 1)
-    assert make_trainer(electrode).model.config.carried == (0, 1, 2)

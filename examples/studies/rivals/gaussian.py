@@ -26,15 +26,15 @@ FREQUENCY = math.pi / math.log(SIGMA_MAX / SIGMA_MIN)
 
 
 class Denoiser(nn.Module):
-    """D(x; sigma, f): the expected clean field. Fields are one-hot channels of the carried phases less their volume
-    fractions f, which are known, scaled to the standard deviation SIGMA_DATA."""
+    """D(x; sigma, f): the expected clean field. Fields are one-hot channels of the phases less their volume fractions,
+    f, which are known, scaled to the standard deviation SIGMA_DATA."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        carried = np.array(config.fractions)[list(config.carried)]
-        self.scale = SIGMA_DATA / math.sqrt(float((carried * (1 - carried)).mean()))
-        phases = len(carried)
+        fractions = np.array(config.fractions)
+        self.scale = SIGMA_DATA / math.sqrt(float((fractions * (1 - fractions)).mean()))
+        phases = len(fractions)
         self.net = LocalNet(config.ndim, phases + 1, phases, DOSE_FEATURES + phases, config.architecture)
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor, fractions: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,7 @@ class GaussianTrainer(Trainer):
 
     def loss(self, images: torch.Tensor) -> torch.Tensor:
         """Denoising error, weighted so that the network's own target has unit variance at every noise level."""
-        clean = one_hot(images, self.model.config.carried).float()
+        clean = one_hot(images, len(self.model.config.phases)).float()
         fractions = clean.flatten(2).mean(2)
         clean = self.model.scale * (clean - fractions[(..., *(None,) * (images.ndim - 1))])
         normal = torch.randn(len(images), generator=self.generator, device=self.device)
@@ -91,15 +91,14 @@ def sample(
         the image, uint8 (*L), and the share of voxels that had to change for the totals.
     """
     device = next(model.parameters()).device
-    carried = list(model.config.carried)
     ramp = torch.linspace(0, 1, STEPS, dtype=torch.float64)
     low, high = SIGMA_MIN ** (1 / RHO), SIGMA_MAX ** (1 / RHO)
     sigmas = [*((high + ramp * (low - high)) ** RHO).tolist(), 0.0]
     for start in range(0, len(totals), batch):
         wanted = totals[start : start + batch]
-        fractions = torch.from_numpy(wanted[:, carried] / math.prod(size)).float().to(device)
+        fractions = torch.from_numpy(wanted / math.prod(size)).float().to(device)
         generators = [torch.Generator(device).manual_seed(sample_seed(seed, start + i)) for i in range(len(wanted))]
-        shape = (len(carried), *size)
+        shape = (totals.shape[1], *size)
         x = SIGMA_MAX * torch.stack([torch.randn(shape, generator=g, device=device) for g in generators])
 
         def slope(x: torch.Tensor, sigma: float, fractions: torch.Tensor = fractions) -> torch.Tensor:
@@ -111,9 +110,6 @@ def sample(
             x = euler if then == 0 else x + (then - now) / 2 * (first + slope(euler, then))
         share = (x / model.scale + fractions[(..., *(None,) * len(size))]).double().cpu().numpy()
         for field, counts in zip(share, wanted, strict=True):
-            score = np.empty((len(counts), math.prod(size)))
-            score[carried] = field.reshape(len(carried), -1)
-            for rest in set(range(len(counts))) - set(carried):
-                score[rest] = 1 - score[carried].sum(0)
+            score = field.reshape(len(counts), -1)
             image = assign(score, counts)
             yield image.astype(np.uint8).reshape(size), float((image != score.argmax(0)).mean())

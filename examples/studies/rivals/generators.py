@@ -69,7 +69,7 @@ def sample(
     """Images (n, *L) with exactly ``totals`` (n, K), and the share of voxels that had to change for them.
 
     Args:
-        scales: of the carried phases, by index; each has a field of its own, and the background is the rest.
+        scales: of all phases but the background, by index; each has a field of its own, and the background is the rest.
     """
     rng = np.random.default_rng(seed)
     images, changed = [], []
