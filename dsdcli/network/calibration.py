@@ -26,6 +26,7 @@ RARE = 1e-4  # probability that no phase is denied
 LEAST_POWER = 4.0  # over f (1 - f), of waves whose growth is corrected: weaker ones do not grow by a linear law
 GROWN = 0.1  # power of a wave at a dose, beside the noise of the counts, that is grown enough to be corrected by half
 MOST_LACK = 0.3  # found in one turn: more is noise
+LEAST_OWED = 0.25  # of a wave's power that its growth must lack by the end, else it is not corrected
 
 
 def edges() -> torch.Tensor:
@@ -75,12 +76,13 @@ class Waves:
         return cls(level, to_waves(clean - level, lattice), to_waves(seen, lattice) * gain.to(clean.dtype))
 
 
-def said(counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def said(counts: torch.Tensor, phases: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
     """The mean of counts (B, C, *L), and what they say of every site: those of a phase less its fraction of all, which
-    of all unbiased ways to combine them has the least noise."""
+    of all unbiased ways to combine them has the least noise; of intensities (``phases`` False), each for itself."""
     mean = counts.flatten(2).mean(2).view(*counts.shape[:2], *(1,) * (counts.ndim - 2))
     seen = counts - mean
-    seen -= mean * seen.sum(1, keepdim=True)
+    if phases:
+        seen -= mean * seen.sum(1, keepdim=True)
     return mean, seen
 
 
@@ -110,11 +112,12 @@ def _of_waves(columns: torch.Tensor, most: float, dose: torch.Tensor, k: torch.T
     return of_wave.movedim(1, -1).unflatten(-1, k.shape).unbind(2)
 
 
-def band_power(clean: torch.Tensor, lattice: Lattice) -> torch.Tensor:
-    """Power of images (B, C, *L) in every band, over f (1 - f): float64 (bands, C)."""
+def band_power(clean: torch.Tensor, lattice: Lattice, phases: bool = True) -> torch.Tensor:
+    """Power of images (B, C, *L) in every band, over f (1 - f), of intensities over their mean: the noise of particles
+    that are anywhere. Float64 (bands, C)."""
     mean = clean.flatten(2).mean(2).view(*clean.shape[:2], *(1,) * lattice.ndim)
     power = to_waves(clean - mean, lattice).abs().square().double().flatten(2)  # (B, C, sites)
-    variance = (mean * (1 - mean)).double().sum(0).flatten(1)  # (C, 1)
+    variance = (mean * (1 - mean) if phases else mean).double().sum(0).flatten(1)  # (C, 1)
     band, counted = _bands(lattice, clean.device)
     total = torch.zeros(len(BANDS), clean.shape[1], dtype=torch.float64, device=clean.device)
     total.index_add_(0, band, power.sum(0).T.contiguous())
@@ -193,10 +196,17 @@ def corrected(
     return likely(waves.mean + from_waves(total, lattice))
 
 
-def pull(table: torch.Tensor, most: float, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+def pull(
+    table: torch.Tensor,
+    most: float,
+    counts: torch.Tensor,
+    dose: torch.Tensor,
+    lattice: Lattice,
+    phases: bool = True,
+) -> torch.Tensor:
     """What is added to the logarithm of `dsdcli.process.origins.origins`, float32 (B, C, *L), so that the waves of
     counts (B, C, *L) grow as fast as they should at doses (B,); nothing below the least dose."""
-    mean, seen = said(counts.float())
+    mean, seen = said(counts.float(), phases)
     lack = lacks(table, most, dose, wavenumbers(lattice, counts.device)) * (dose >= LEAST_DOSE).view(
         -1, *(1,) * (counts.ndim - 1)
     )
@@ -204,7 +214,7 @@ def pull(table: torch.Tensor, most: float, counts: torch.Tensor, dose: torch.Ten
 
 
 def growth(
-    counts: torch.Tensor, undo: torch.Tensor, dose: float, power: torch.Tensor, lattice: Lattice
+    counts: torch.Tensor, undo: torch.Tensor, dose: float, power: torch.Tensor, lattice: Lattice, phases: bool = True
 ) -> torch.Tensor:
     """Sums that `lacking` makes a lack of, from counts (B, C, *L) at a dose and the undo counts (B, C, 2d, *L) that a
     model gives them: float64 (bands, C, 3). Growth by directed hops at these rates, growth that is right, and k^2, each
@@ -223,7 +233,7 @@ def growth(
     strength = _between(power, _place(k)).T.unflatten(1, k.shape)  # (C, *L)
     noise = each.view(*each.shape, *(1,) * lattice.ndim)
     wanted = k**2 * ((strength - 1) * left - noise) / (strength * left + 1 - left)
-    seen = to_waves(said(counts)[1], lattice)
+    seen = to_waves(said(counts, phases)[1], lattice)
     size = seen.abs().square()
     band, counted = _bands(lattice, counts.device)
     products = [(seen.conj() * grown).real, wanted * size, k**2 * size]
@@ -232,14 +242,30 @@ def growth(
     return sums.index_add_(0, band, torch.stack(products, -1))
 
 
-def lacking(sums: torch.Tensor, dose: float, power: torch.Tensor) -> torch.Tensor:
-    """What the rates lack of the growth of waves at a dose, in units of k^2, from the sums of `growth`: (bands, C).
-    Nothing of waves that the counts hardly say, or that are too weak."""
-    middle = torch.tensor(BANDS, dtype=torch.float64, device=sums.device)[:, None]
+def lacking(parts: torch.Tensor, dose: float, power: torch.Tensor) -> torch.Tensor:
+    """What the rates lack of the growth of waves at a dose, in units of k^2, from the sums of `growth` over parts of
+    the images, (n, bands, C, 3): (bands, C). Nothing of waves that the counts hardly say, or that are too weak; drawn
+    towards nothing by as much as the parts differ."""
+    middle = torch.tensor(BANDS, dtype=torch.float64, device=parts.device)[:, None]
     grown = power * torch.exp(-2 * dose * middle**2)
     weight = grown / (grown + GROWN) * (power > LEAST_POWER)
-    has, wanted, square = sums.unbind(-1)
-    return ((wanted - has) / square.clamp_min(1e-12) * weight).clamp(-MOST_LACK, MOST_LACK)
+
+    def of(sums: torch.Tensor) -> torch.Tensor:
+        has, wanted, square = sums.unbind(-1)
+        return (wanted - has) / square.clamp_min(1e-12) * weight
+
+    lack = of(parts.sum(0))
+    if len(parts) > 1:
+        lack = lack * _kept(lack, of(parts).var(0) / len(parts))
+    return lack.clamp(-MOST_LACK, MOST_LACK)
+
+
+def owed(lacks: torch.Tensor, most: float) -> float:
+    """The most, over bands and phases, that waves whose growth lacks this, (doses, bands, C), lack of their power in
+    the end."""
+    at, middle = doses(most).to(lacks.device), torch.tensor(BANDS, dtype=torch.float64, device=lacks.device)
+    steps = torch.log(at[1] / at[0]) * at
+    return float(2 * torch.einsum("sbc,b,s->bc", lacks, middle**2, steps).max())
 
 
 def moved(counts: torch.Tensor, rate: torch.Tensor, lattice: Lattice) -> torch.Tensor:

@@ -107,12 +107,12 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
         tensors["calibration"] = torch.nn.functional.pad(tensors["calibration"], (0, 1))
     with torch.device("meta"):  # shapes alone, however large a damaged config makes them
         empty = network_of(config)(config)
-        empty.calibration = torch.empty(shape(len(config.phases))) if calibrated else None
+        empty.calibration = torch.empty(shape(len(config.fractions))) if calibrated else None
         wanted = {name: t.shape for name, t in empty.state_dict().items()}
     if wanted != {name: t.shape for name, t in tensors.items()}:
         raise DataError(f"the weights in {weights} do not fit its {CONFIG}; use the pair that was saved together")
     model = network_of(config)(config)
-    model.calibration = torch.empty(shape(len(config.phases))) if calibrated else None
+    model.calibration = torch.empty(shape(len(config.fractions))) if calibrated else None
     model.load_state_dict({name: t.float() for name, t in tensors.items()})
     return model.to(device).eval().requires_grad_(False)
 

@@ -41,7 +41,7 @@ class IntensityNet(UndoNet):
         self.phases = len(config.species)
         caps = torch.tensor([float(each.cap) for each in config.species])
         self.register_buffer("caps", caps.view(-1, *(1,) * config.ndim), persistent=False)
-        self.calibration = None
+        self.register_buffer("calibration", None)
         outputs = self.phases * (2 * config.ndim + 1)
         self.conditions = names(2 * self.phases, [each.name for each in config.classes], ())
         self.net = LocalNet(config.ndim, 2 * self.phases + 1, outputs, len(self.conditions), config.architecture)
@@ -76,7 +76,8 @@ class IntensityNet(UndoNet):
             clean = self.caps * torch.sigmoid(logits)
             sizes = [number for number, _ in domains]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
-            followed = torch.cat([self.followed(e, n, s, lattice) for e, n, s, (_, lattice) in parts])
+            table = self.calibration
+            followed = torch.cat([self.followed(e, n, s, lattice, None, table) for e, n, s, (_, lattice) in parts])
         dose = per_image(dose, rates)
         return Prediction(tempered(followed + rates * self.damping(dose), dose), logits)
 

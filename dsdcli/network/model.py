@@ -145,7 +145,7 @@ class UndoNet(nn.Module):
         growth of long waves as calibrated, ``far`` from what is known."""
         pulled = None
         if table is not None and has_long_waves(lattice, dose):
-            pulled = pull(table, self.config.dose_max, counts, dose, lattice)
+            pulled = pull(table, self.config.dose_max, counts, dose, lattice, not self.config.species)
             pulled = pulled if far is None else pulled * far
         return log_undo_ratio(clean, counts, dose, lattice, pulled)
 

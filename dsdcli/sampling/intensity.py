@@ -23,7 +23,7 @@ from dsdcli.sampling.trapezoidal import Trapezoidal
 
 # Particles of intensities share a site, so that no leap ends in a collision: the walk goes further down than that of
 # segmented images, and the rounding has less to decide.
-DOSE_END = 0.02
+DOSE_END = 0.01
 
 
 class GuidedCounts(Guided):

@@ -10,20 +10,23 @@ from dsdcli.network.calibration import (
     band_power,
     corrected,
     doses,
+    gains,
     growth,
     lacking,
     measure,
     moved,
     pull,
+    said,
     shape,
     solve,
 )
 from dsdcli.network.model import NEAR, Given
+from dsdcli.process.counts import forward_counts
 from dsdcli.process.hole import Hole
 from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
-from dsdcli.process.waves import to_waves
+from dsdcli.process.waves import from_waves, to_waves, wavenumbers
 from dsdcli.training.loss import Walked
 
 from .test_network import counts_like, make_model
@@ -89,13 +92,52 @@ def test_waves_grow_as_fast_as_they_should_once_they_are_pulled(boundary):
                 pull(table, MOST, counts, dose, lattice),
             )
         )
-        return lacking(growth(counts, undo, at, power, lattice), at, power)
+        return lacking(growth(counts, undo, at, power, lattice)[None], at, power)
 
     before = lack()
     for _ in range(3):
         table[..., 3] += lack()
     assert before.max() > 0.05  # a linear guess makes them grow too slowly
     assert lack().abs().max() < 0.1 * before.abs().max()
+
+
+@pytest.mark.parametrize("boundary", ["noflux", "periodic"])
+def test_so_do_waves_of_intensities(boundary):
+    lattice, at, most = Lattice((32, 32), boundary), float(DOSE), MOST
+    noise = torch.randn(48, 2, 32, 32, generator=torch.Generator().manual_seed(0)).numpy()
+    smooth = torch.from_numpy(gaussian_filter(noise, (0, 0, 4, 4), mode="wrap"))
+    clean = (torch.tensor([5.0, 9.0]).view(2, 1, 1) + 4 * smooth / smooth.std()).clamp_min(0).round().long()
+    dose = torch.full((48,), at, dtype=torch.float64)
+    counts = forward_counts(clean, dose, lattice, torch.Generator().manual_seed(1)).counts
+    power = band_power(clean.double(), lattice, phases=False)
+    table = torch.zeros(shape(2), dtype=torch.float64)
+    table[..., 2] = power
+    mean, seen = said(counts.double(), phases=False)
+    guess = mean + from_waves(to_waves(seen, lattice) * gains(power, wavenumbers(lattice, "cpu"), dose), lattice)
+
+    def lack():
+        pulled = pull(table, most, counts, dose, lattice, phases=False)
+        undo = at * torch.exp(log_undo_ratio(guess.clamp_min(0.1), counts, dose, lattice, pulled))
+        return lacking(growth(counts, undo, at, power, lattice, phases=False)[None], at, power)
+
+    before = lack()
+    for _ in range(3):
+        table[..., 3] += lack()
+    assert before.max() > 0.03
+    assert lack().abs().max() < 0.1 * before.abs().max()
+
+
+def test_what_parts_of_the_images_do_not_agree_on_is_not_corrected():
+    """Nor is the growth of weak waves; what they agree on is, whatever the number of parts."""
+    power = torch.full((10, 1), 50.0, dtype=torch.float64)
+    power[-1] = 1.0
+    sums = torch.tensor([0.5, 0.6, 1.0], dtype=torch.float64).expand(6, 10, 1, 3).clone()
+    found = lacking(sums, 0.01, power)
+    torch.testing.assert_close(found, lacking(sums[:1], 0.01, power))
+    assert found[0, 0] == pytest.approx(0.1, rel=0.01) and found[-1, 0] == 0
+    sums[::2, :, :, 1] += 1.0
+    sums[1::2, :, :, 1] -= 1.0
+    assert (lacking(sums, 0.01, power) == 0).all()
 
 
 @pytest.mark.parametrize("boundary", ["noflux", "periodic"])

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from dsdcli.network.checkpoint import load_model, save_config, save_tensors
 from dsdcli.network.config import Architecture
+from dsdcli.network.intensity import IntensityNet
 from dsdcli.network.model import Prediction
 from dsdcli.process.lattice import Lattice
+from dsdcli.sampling.intensity import counts_like
+from dsdcli.training.calibrate import calibration
 from dsdcli.training.intensity import IntensityTrainer, WalkedCounts, count_losses, make_counts_config
 from dsdcli.training.loss import losses
 from dsdcli.training.recipes import TrainSettings, choose_settings
@@ -79,3 +83,22 @@ def test_settings_follow_from_the_counts(tmp_path):
     assert settings.size == (32, 32)
     settings, _ = choose_settings(make_intensities(tmp_path / "y.dsd.h5", shape=(9, 10, 12)), {}, gpu=False)
     assert settings.size == (10, 10)  # smaller than any usual crop
+
+
+def test_a_network_that_says_nothing_of_waves_is_told_how_they_grow(tmp_path):
+    dataset = make_intensities(tmp_path / "x.dsd.h5", TWO, (6, 64, 64))
+    settings = TrainSettings("tiny", (16, 16), 1, None, 8, 4e-3, 0, "noflux", "float32")
+    config = replace(make_counts_config(dataset, settings), architecture=Architecture((8, 16)))
+    model = IntensityNet(config).eval()
+    table = calibration(model, dataset, 0)
+    assert table is not None and model.calibration is None
+    assert (table[..., 0] == 1).all() and (table[..., 1] == 0).all() and table[..., 3].max() > 0.1
+    model.calibration = table
+    save_config(tmp_path, config)
+    save_tensors(tmp_path / "model.safetensors", model.state_dict())
+    loaded = load_model(tmp_path)
+    assert torch.equal(loaded.calibration, table)
+    crops = dataset.crops("heldout", 3, (16, 16), np.random.default_rng(0))
+    made = counts_like(loaded, crops, np.full(3, -1), Lattice((16, 16)), steps=4)
+    assert (made.sum((2, 3)) == crops.sum((2, 3), dtype=np.int64)).all()
+    assert calibration(model, dataset, 0, stop=lambda: True) is None
