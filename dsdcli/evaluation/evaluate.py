@@ -45,7 +45,7 @@ class Evaluation:
     """What `evaluate` found.
 
     ``ensembles`` and ``stacks`` hold the vectors and the images of the samples, the held-out and the training crops.
-    ``real_crops`` counts the crops of each split; the residuals say how well they match.
+    ``real_crops`` counts the crops of each split; the residuals say how well they match in what is ``alike``.
     """
 
     rows: list[Row]
@@ -61,6 +61,7 @@ class Evaluation:
     warnings: list[str]
     stacks: tuple[np.ndarray, np.ndarray, np.ndarray]
     ensembles: tuple[Ensemble, Ensemble, Ensemble]
+    alike: str = "volume fractions"
 
 
 def evaluate(

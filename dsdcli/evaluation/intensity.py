@@ -75,6 +75,7 @@ def evaluate_counts(
         warnings=[],
         stacks=stacks,
         ensembles=(generated, heldout, train),
+        alike="means",
     )
 
 

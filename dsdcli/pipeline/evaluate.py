@@ -143,11 +143,11 @@ def evaluate(
         raise UsageError(f"there is no samples file {path}; make one with: dsd generate -o {path}")
     dataset = _open_real(real, samples, ignore, [str(mask) for mask in ignore_masks], note)
     if dataset.species:
-        if report is not None or resample or phases:
-            raise UsageError("`report`, `resample` and `phases` are of segmented images; leave them out")
+        if resample or phases:
+            raise UsageError("`resample` and `phases` are of segmented images; leave them out")
         wanted = INTENSITY if metrics in ("all", "fast") else chosen
         of = evaluate_intensities(samples, dataset, wanted, match, crops, seed, class_name, note, progress)
-        return Evaluated(*of, failed_gates(gates or {}, of[0]))
+        return _reported(Evaluated(*of, failed_gates(gates or {}, of[0])), report, note)
     named = list(phases.items()) if isinstance(phases, Mapping) else list(phases)
     stack = _read(samples, dataset, named, skip_bad, note)
     dataset = _of_class(dataset, class_name, stack, note)
@@ -196,12 +196,17 @@ def evaluate(
         "seed": seed,
         **provenance(),
     }
-    result = Evaluated(found, stack, dataset, context, failed_gates(gates or {}, found))
+    result = _reported(Evaluated(found, stack, dataset, context, failed_gates(gates or {}, found)), report, note)
+    if cache:
+        cache.discard()
+    return result
+
+
+def _reported(result: Evaluated, report: Path | str | None, note: Note) -> Evaluated:
+    """The result, with its page written if one is wanted."""
     if report is not None:
         result.report(report)
         note(f"report: {report}")
-    if cache:
-        cache.discard()
     return result
 
 

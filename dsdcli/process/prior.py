@@ -6,6 +6,7 @@ import torch
 
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Boundary, Lattice
+from dsdcli.process.waves import from_waves, to_waves
 
 
 def integral_range(voxels: torch.Tensor, boundary: Boundary) -> torch.Tensor:
@@ -86,3 +87,37 @@ def slow_waves(
         waves[..., member] -= waves[..., member].mean(-1, keepdim=True)  # the totals are fixed
     waves = smooth(waves, torch.tensor([dose], device=device), lattice)
     return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0) * lattice.walkable(device)
+
+
+def debye_waves(
+    fractions: torch.Tensor, ranges: torch.Tensor, dose: float, lattice: Lattice, generator: torch.Generator
+) -> torch.Tensor:
+    """Random deviations of the expected counts of a volume, from the integral ranges of its planes.
+
+    A Gaussian field with the spectrum of a random medium whose covariance falls exponentially (Debye, Anderson and
+    Brumberger 1957), 8 pi a^3 / (1 + a^2 k^2)^2 over f (1 - f) in a volume: planes of it have the integral range
+    2 pi a^2. Where planes across the axes differ, so do the lengths along them: A_z = 2 pi a_y a_x.
+
+    Args:
+        fractions: (K,).
+        ranges: (3, K, K), of the planes across each axis.
+        dose: that it is smoothed by.
+
+    Returns:
+        float64 (K, *L), of mean 0.
+    """
+    own = torch.diagonal(ranges, dim1=1, dim2=2).clamp_min(1e-12)  # (3, K)
+    squares = own.log().sum(0).sub(2 * own.log()).exp() / (2 * math.pi)  # of the lengths along each axis
+    relative = (ranges / torch.sqrt(own[:, :, None] * own[:, None, :])).mean(0)
+    value, vector = torch.linalg.eigh(relative)
+    root = vector * value.clamp_min(0).sqrt() @ vector.T
+    turn = 1.0 if lattice.boundary == "noflux" else 2.0
+    each = [2 - 2 * torch.cos(turn * math.pi / n * torch.arange(n, dtype=torch.float64)) for n in lattice.shape]
+    k = torch.stack(torch.meshgrid(*each, indexing="ij"))  # squared, (3, *L)
+    shape = torch.einsum("ak,a...->k...", squares, k).add_(1).reciprocal_()
+    size = (8 * math.pi * squares.prod(0).sqrt() * fractions * (1 - fractions)).sqrt()
+    white = torch.randn(len(root), lattice.sites, generator=generator, dtype=torch.float64)
+    waves = to_waves((root @ white).view(1, len(root), *lattice.shape), lattice)[0]
+    waves = waves * size.view(-1, 1, 1, 1) * shape * torch.exp(-dose * k.sum(0))
+    waves[:, 0, 0, 0] = 0
+    return from_waves(waves[None], lattice)[0]

@@ -10,13 +10,17 @@ import torch
 
 from dsdcli.errors import UsageError
 from dsdcli.network.model import NOTHING, Given, UndoNet
-from dsdcli.process.image import Decoded, one_hot, place
+from dsdcli.process.image import Decoded, assign, one_hot, place
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.prior import debye_waves
 from dsdcli.process.walk import diffuse
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.generate import Progress, sample_seed, settle
 from dsdcli.sampling.keeping import Keeper, Kept
 from dsdcli.sampling.trapezoidal import Trapezoidal
+
+SMOOTHED = 10.0  # dose that the waves of the beginning are smoothed by, so that hardly a fraction is below 0
+RARE = 1e-4  # probability that no phase is denied
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def sweep(
         own = sample_seed(seed, index)
         volume = np.zeros(lattice.shape, np.uint8) if around is None else around.copy()
         free = wanted - np.bincount(volume[known], minlength=phases)
-        volume[~known] = np.random.default_rng(own).permutation(np.repeat(np.arange(phases, dtype=np.uint8), free))
+        volume[~known] = begin(models, wanted / lattice.sites, free, lattice, ~known, own)
         alone, schedule, begun = range(index, index + 1), sweeps.schedule(), 0
         if keeper is not None and (kept := keeper.find(alone)) is not None:
             volume, begun = kept.tensors["volume"].numpy().copy(), kept.done
@@ -111,6 +115,27 @@ def sweep(
                 keeper.keep(Kept(alone, number + 1, {"volume": torch.from_numpy(volume)}))
         measured = (np.mean([getattr(d, name) for d in decoded]) for name in ("forced", "overlap", "far"))
         yield Progress(done, total, ((index, Decoded(volume, *map(float, measured))),))
+
+
+def begin(
+    models: Sequence[UndoNet], fractions: np.ndarray, totals: np.ndarray, lattice: Lattice, free: np.ndarray, seed: int
+) -> np.ndarray:
+    """Phases of the free voxels, with exactly the totals: at random, but for the long waves, which planes cannot give
+    each other: each is an image of its own, and has few of them (method.md, section 12).
+
+    Args:
+        models: for the planes across each axis; their integral ranges say how long the waves are.
+        fractions: of the volume, (K,).
+        totals: of the free voxels, int64 (K,).
+        free: bool (*L).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    ranges = torch.tensor([m.config.integral_range for m in models], dtype=torch.float64)
+    mean = torch.from_numpy(fractions)
+    expected = mean.view(-1, *(1,) * lattice.ndim) + debye_waves(mean, ranges, SMOOTHED, lattice, generator)
+    score = expected.clamp_min(RARE).log().flatten(1)[:, torch.from_numpy(free.flatten())]
+    gumbel = -torch.rand(score.shape, generator=generator, dtype=torch.float64).clamp_min(1e-300).log().neg().log()
+    return assign((score + gumbel).numpy(), totals).astype(np.uint8)
 
 
 def renew(

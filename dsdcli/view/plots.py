@@ -8,9 +8,9 @@ import numpy as np
 
 from dsdcli.evaluation.compare import mean_vector, resampling_weights
 from dsdcli.evaluation.evaluate import Evaluation
-from dsdcli.evaluation.metrics import METRICS, Key
+from dsdcli.evaluation.metrics import INTENSITY, METRICS, Key
 from dsdcli.evaluation.novelty import Novelty
-from dsdcli.evaluation.statistics import Correlation, LinealPath, Number, Sizes
+from dsdcli.evaluation.statistics import Correlation, LinealPath, Number, Sizes, Spectrum
 from dsdcli.view.table import unit_name
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 GENERATED, REAL, TRAIN = "#c8511b", "#2b5c8a", "#7f7f7f"
 _WIDTH, _HEIGHT = 3.4, 2.5  # inches, of one panel
 _COLUMNS = 3
+_X = {  # where it is no length
+    "coordination": "neighbours",
+    "histogram": "count",
+    "power-spectrum": "half-waves along the shortest side",
+}
+_RADII = ("pore-size", "throat-size")
 
 
 def metric_figure(found: Evaluation, metric: str, voxel_size: float | None, unit: str) -> str | None:
@@ -43,8 +49,8 @@ def metric_figure(found: Evaluation, metric: str, voxel_size: float | None, unit
     else:
         panels, lower, figure = new_panels(len(keys), below=True)
         for axes, below, key in zip(panels, lower, keys, strict=True):
-            _curves(axes, below, found, key, scale)
-            below.set_xlabel(f"{'radius' if metric == 'pore-size' else 'length'} ({unit})")
+            _curves(axes, below, found, key, 1.0 if metric in _X else scale)
+            below.set_xlabel(_X.get(metric, f"{'radius' if metric in _RADII else 'length'} ({unit})"))
     for axes, key in zip(panels, keys, strict=True):
         axes.set_title(key[1], fontsize=9)
     _legend(panels)
@@ -126,7 +132,14 @@ def _curves(axes: "Axes", below: "Axes", found: Evaluation, key: Key, scale: flo
         below.fill_between(x * scale, *band, color=TRAIN, alpha=0.3, lw=0)
         axes.fill_between([], [], [], color=TRAIN, alpha=0.3, lw=0, label="below: difference, noise floor")
     below.axhline(0, color=REAL, lw=0.8)
-    axes.set_ylabel({"lineal-path": "L", "chords": "cumulated", "pore-size": "cumulated"}.get(key[0], "S2"))
+    axes.set_ylabel(_ordinate(key[0], len(found.size)))
+
+
+def _ordinate(metric: str, axes: int) -> str:
+    kind = METRICS[metric].kind(axes)
+    if isinstance(kind, Correlation):
+        return "mean product" if metric in INTENSITY else "S2"
+    return {LinealPath: "L", Sizes: "cumulated", Spectrum: "power"}[type(kind)]
 
 
 def _curve(metric: str, mean: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +147,7 @@ def _curve(metric: str, mean: np.ndarray, size: tuple[int, ...]) -> tuple[np.nda
     kind = METRICS[metric].kind(len(size))
     if isinstance(kind, Correlation):
         lags = np.arange(mean.shape[-1] - 1.0)
-        if metric == "two-point-radial":
+        if metric in ("two-point-radial", "autocovariance-radial"):
             lags[1:] += 0.5  # middle of the bin
         return lags, mean[..., 1:]
     if isinstance(kind, LinealPath):
@@ -143,6 +156,8 @@ def _curve(metric: str, mean: np.ndarray, size: tuple[int, ...]) -> tuple[np.nda
         curves = [mean[..., end - side + 1 : end - side + 1 + shortest] for end, side in zip(ends, size, strict=True)]
         phi = mean[..., : len(size)].mean(-1, keepdims=True)
         return np.arange(1.0, shortest + 2), np.concatenate([phi, np.mean(curves, axis=0)], axis=-1)
+    if isinstance(kind, Spectrum):
+        return np.arange(1.0, mean.shape[-1] + 1), mean
     assert isinstance(kind, Sizes)
     with np.errstate(invalid="ignore"):
         cumulated = np.cumsum(mean, axis=-1) / mean.sum(-1, keepdims=True)

@@ -20,7 +20,7 @@ from dsdcli.evaluation.novelty import Novelty
 from dsdcli.files import atomic
 from dsdcli.view import plots, table
 from dsdcli.view.page import viewer
-from dsdcli.view.sheet import colours, sheet_image
+from dsdcli.view.sheet import colours, intensity_image, sheet_image
 
 _SHOWN = {2: 16, 3: 4}  # images on a sheet, by their dimension
 _TITLE = "<title>dsd evaluate:"
@@ -57,10 +57,10 @@ def write_report(path: Path, found: Evaluation, samples: Samples, dataset: Datas
     unit = (dataset.voxel_unit if dataset.voxel_size else None) or "voxel"
     parts = [
         _head(found, context),
-        _sheets(found, dataset.phases),
+        _sheets(found, dataset),
         _volumes(found, dataset),
         f"<h2>The comparison</h2>{comparison_table(found, dataset)}",
-        _novelty(found, dataset.phases),
+        _novelty(found, dataset),
         _curves(found, dataset, unit),
         _record(found, samples, context),
     ]
@@ -95,22 +95,30 @@ def _head(found: Evaluation, context: Mapping[str, Any]) -> str:
     )
 
 
-def _sheets(found: Evaluation, phases: Sequence[Phase]) -> str:
+def _sheets(found: Evaluation, dataset: Dataset) -> str:
     samples, heldout, _ = found.stacks
     repeats = len(heldout) // len(samples)
-    matched = "" if found.residual_heldout is None else ", each of like volume fractions as the sample at its place"
+    matched = "" if found.residual_heldout is None else f", each of like {found.alike} as the sample at its place"
     shown = _SHOWN[len(found.size)]
     return (
-        f'<h2>What they look like</h2><p>{_legend(phases)}</p><div class="sheets">'
-        + _figure(sheet_image(samples[:shown], phases), "Samples")
-        + _figure(sheet_image(heldout[::repeats][:shown], phases), f"Held-out real crops{matched}")
+        f'<h2>What they look like</h2><p>{_legend(dataset.phases) if dataset.phases else ""}</p><div class="sheets">'
+        + _figure(_picture(samples[:shown], dataset), "Samples")
+        + _figure(_picture(heldout[::repeats][:shown], dataset), f"Held-out real crops{matched}")
         + "</div>"
     )
 
 
+def _picture(stack: np.ndarray, dataset: Dataset, columns: int | None = None) -> Any:
+    """A sheet of images of the kind of the dataset."""
+    if dataset.species:
+        return intensity_image(stack, dataset.species, columns)
+    return sheet_image(stack, dataset.phases, columns)
+
+
 def _volumes(found: Evaluation, dataset: Dataset) -> str:
-    """Samples and real crops beside each other, turned and cut together; nothing in 2D."""
-    if len(found.size) != 3:
+    """Samples and real crops beside each other, turned and cut together; nothing in 2D, or of
+    intensities."""
+    if len(found.size) != 3 or dataset.species:
         return ""
     samples, heldout, _ = found.stacks
     real = heldout[:: len(heldout) // len(samples)]
@@ -145,25 +153,29 @@ def comparison_table(found: Evaluation, dataset: Dataset) -> str:
     )
 
 
-def _novelty(found: Evaluation, phases: Sequence[Phase]) -> str:
-    text = ""
+def _novelty(found: Evaluation, dataset: Dataset) -> str:
+    text, share = "", "rms difference" if dataset.species else "share that differs"
     if found.memorisation:
-        what = "share that differs from the nearest training crop"
-        text += _pair(found, found.memorisation, phases, "Memorisation", what, "training crop")
+        what = f"{share} from the nearest training crop"
+        text += _pair(found, found.memorisation, dataset, "Memorisation", what, "training crop")
     if found.diversity:
-        what = "share of voxels that differ between two images"
-        text += _pair(found, found.diversity, phases, "Diversity", what, "another sample")
+        what = f"{share} between two images"
+        text += _pair(found, found.diversity, dataset, "Diversity", what, "another sample")
     return text
 
 
-def _pair(found: Evaluation, novelty: Novelty, phases: Sequence[Phase], title: str, what: str, partner: str) -> str:
+def _pair(found: Evaluation, novelty: Novelty, dataset: Dataset, title: str, what: str, partner: str) -> str:
     number, other = novelty.pair
     sample = found.stacks[0][number]
-    differs = np.where(sample != other, len(phases), sample).astype(np.uint8)
-    pair = sheet_image(np.stack([sample, other, differs]), [*phases, Phase("differs", -1)], columns=3)
-    caption = (
-        f"The closest pair: sample {number}, {partner}, where they differ ({100 * (sample != other).mean():.1f} %)"
-    )
+    if dataset.species:
+        pair = _picture(np.stack([sample, other, np.abs(sample - other)]), dataset, columns=3)
+        caption = f"The closest pair: sample {number}, {partner}, and the size of their difference"
+    else:
+        phases = dataset.phases
+        differs = np.where(sample != other, len(phases), sample).astype(np.uint8)
+        pair = sheet_image(np.stack([sample, other, differs]), [*phases, Phase("differs", -1)], columns=3)
+        share = 100 * (sample != other).mean()
+        caption = f"The closest pair: sample {number}, {partner}, where they differ ({share:.1f} %)"
     return (
         f"<h2>{title}: {_verdict(novelty.row.verdict)}</h2>"
         f'<div class="sheets">{_figure(pair, caption)}<figure>{plots.novelty_figure(novelty, what)}</figure></div>'
@@ -175,7 +187,7 @@ def _curves(found: Evaluation, dataset: Dataset, unit: str) -> str:
     text = ""
     for metric, about in METRICS.items():
         figure: str | None
-        if metric == "volume-fraction" and ("volume-fraction", names[0]) in found.ensembles[0]:
+        if metric == "volume-fraction" and names and (metric, names[0]) in found.ensembles[0]:
             crops = dataset.crops("heldout", found.real_crops, found.size, np.random.default_rng(0))
             figure = plots.fraction_figure(found, fractions(crops, len(names)), names)
         else:

@@ -95,7 +95,7 @@ def summary(found: "Evaluation") -> str:
     size = sides(found.size)
     text = f"{found.samples} samples of {size} against {found.real_crops} crops of the held-out part"
     if found.residual_heldout is not None:
-        likeness = "the most similar volume fractions there are" if found.warnings else "like volume fractions"
+        likeness = f"the most similar {found.alike} there are" if found.warnings else f"like {found.alike}"
         text += f" of {likeness} (they differ by {found.residual_heldout:.4f} on average)"
     return f"{text}; floor: as many training crops as samples"
 

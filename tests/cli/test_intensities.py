@@ -172,8 +172,18 @@ def test_requests_that_cannot_be_met_are_one_line(dsd, model):
 
 def test_samples_are_judged_beside_real_ones(dsd, model):
     assert dsd("generate", "--model", "run", "--class", "b", "-n", 4, "--steps", 1, "-o", "s.tif")[0] == 0
-    code, out, err = dsd("evaluate", "s.tif", "--crops", 8, "--json")
+    code, out, err = dsd("evaluate", "s.tif", "--crops", 8, "--json", "--report", "page.html")
     assert code == 0, err
+    page = Path("page.html").read_text()
+    for shown in (
+        "<h1>",
+        "like means",
+        "Histogram of the counts",
+        "Power spectrum",
+        "the size of their difference",
+        "<svg",
+    ):
+        assert shown in page
     assert "class b, as that of the samples" in err
     rows = {row["metric"]: row for row in json.loads(out)["metrics"]}
     assert {"mean", "histogram", "autocovariance", "power-spectrum", "memorisation", "diversity"} <= rows.keys()
