@@ -1,8 +1,10 @@
 """What a command takes when no path is given: the newest file of its kind. What was picked is said."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from dsdcli.data.dataset import Dataset
 from dsdcli.data.samples import is_samples, read_audit
 from dsdcli.data.writers import EXTENSIONS
 from dsdcli.errors import DataError, UsageError
@@ -78,6 +80,18 @@ def recorded_dataset(record: Path, note: Note) -> str | None:
     except DataError:
         note(f"note: cannot read the audit record {record}")
         return None
+
+
+def of_class(dataset: Dataset, name: str | None, audit: Mapping[str, Any] | None, note: Note) -> Dataset:
+    """The real images of a class: the one named, or that of the samples, if their record names one.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    if name is None and (made := (audit or {}).get("class")) in dataset.classes:
+        name = made
+        note(f"real: class {name}, as that of the samples")
+    return dataset if name is None else dataset.of_class(name)
 
 
 def _newest(paths: Iterable[Path]) -> Path | None:

@@ -20,7 +20,7 @@ from dsdcli.evaluation.metrics import FAST, INTENSITY, METRICS, VOLUME_ALL
 from dsdcli.evaluation.workers import Workers
 from dsdcli.files import check_outputs
 from dsdcli.moves import settle
-from dsdcli.pipeline.defaults import newest_dataset, newest_samples, recorded_dataset
+from dsdcli.pipeline.defaults import newest_dataset, newest_samples, of_class, recorded_dataset
 from dsdcli.pipeline.evaluate_intensity import evaluate_intensities
 from dsdcli.pipeline.gates import check_gates, failed_gates
 from dsdcli.pipeline.inputs import differences, named_phases, open_real, read_stack, with_voxels_of
@@ -150,7 +150,7 @@ def evaluate(
         return _reported(Evaluated(*of, failed_gates(gates or {}, of[0])), report, note)
     named = list(phases.items()) if isinstance(phases, Mapping) else list(phases)
     stack = _read(samples, dataset, named, skip_bad, note)
-    dataset = _of_class(dataset, class_name, stack, note)
+    dataset = of_class(dataset, class_name, stack.audit, note)
     remarks, unfair = differences(stack, dataset)
     resampled = None
     if resample:
@@ -275,14 +275,6 @@ def _recorded_dataset(samples: Samples | np.ndarray | Path | str, note: Note) ->
     if isinstance(samples, Samples):
         return (samples.audit or {}).get("dataset")
     return recorded_dataset(Path(samples).with_suffix(".json"), note) if isinstance(samples, Path | str) else None
-
-
-def _of_class(dataset: Dataset, name: str | None, samples: Samples, note: Note) -> Dataset:
-    """The real images of a class: the one named, or that of the samples."""
-    if name is None and (made := (samples.audit or {}).get("class")) in dataset.classes:
-        name = made
-        note(f"real: class {name}, as that of the samples")
-    return dataset if name is None else dataset.of_class(name)
 
 
 def _read(

@@ -14,6 +14,7 @@ from dsdcli.errors import UsageError
 from dsdcli.evaluation.evaluate import Evaluation
 from dsdcli.evaluation.intensity import evaluate_counts
 from dsdcli.evaluation.metrics import INTENSITY
+from dsdcli.pipeline.defaults import of_class
 from dsdcli.pipeline.progress import Note, Progress
 from dsdcli.record import provenance
 
@@ -48,10 +49,7 @@ def evaluate_intensities(
         audit, array = getattr(samples, "audit", None), np.asarray(samples)
         stack = (array[:, None] if len(dataset.species) == 1 else array).astype(np.int64)
     made = Samples(stack, (), dataset.voxel_size, dataset.voxel_unit, audit)
-    if class_name is None and (audit or {}).get("class") in dataset.classes:
-        class_name = (audit or {})["class"]
-        note(f"real: class {class_name}, as that of the samples")
-    dataset = dataset if class_name is None else dataset.of_class(class_name)
+    dataset = of_class(dataset, class_name, audit, note)
     found = evaluate_counts(
         stack, dataset, metrics, match, crops, seed, lambda share, what: progress(100 * share, 100, f"({what})")
     )
