@@ -62,7 +62,7 @@ def calibration(
     lattice = Lattice(size, config.boundary)
     generator = torch.Generator(device).manual_seed(seed)
     blocks = torch.from_numpy(crops).to(device).split(max(1, BLOCK_SITES // lattice.sites))
-    power = torch.stack([band_power(_particles(b, config).double(), lattice, phases) for b in blocks]).mean(0)
+    power = torch.stack([band_power(particles(b, config).double(), lattice, phases) for b in blocks]).mean(0)
     values = doses(config.dose_max).tolist()
     table = torch.zeros(len(values), *power.shape, 4, dtype=torch.float64, device=device)
     table[..., 0], table[..., 2] = 1, power
@@ -73,9 +73,9 @@ def calibration(
                 return None
             total = torch.zeros((), device=device)
             for block in blocks:
-                counts, dose = _walked(block, value, config, lattice, generator)
+                counts, dose = walked(block, value, config, lattice, generator)
                 waves = Waves.of(model.clean(counts, dose, lattice), counts, dose, power, lattice)
-                total = total + measure(_particles(block, config).double(), waves, lattice)
+                total = total + measure(particles(block, config).double(), waves, lattice)
             rows.append(total)
         if max(map(gained, rows)) < LEAST_GAIN:
             return None
@@ -88,7 +88,7 @@ def calibration(
                     return None
                 parts = []
                 for block in blocks[: -(-len(blocks) // 2)]:
-                    counts, dose = _walked(block, value, config, lattice, generator)
+                    counts, dose = walked(block, value, config, lattice, generator)
                     parts.append(growth(counts, model.undo(counts, dose, lattice), value, power, lattice, phases))
                 lacks.append(lacking(torch.stack(parts), value, power))
             if not (phases or turn) and owed(torch.stack(lacks), config.dose_max) < LEAST_OWED:
@@ -99,17 +99,17 @@ def calibration(
     return table.float().cpu()
 
 
-def _particles(images: torch.Tensor, config: ModelConfig) -> torch.Tensor:
+def particles(images: torch.Tensor, config: ModelConfig) -> torch.Tensor:
     """Of phase indices (B, *L), or of counts (B, C, *L): how many of each phase or species are where, (B, C, *L)."""
     return images.long() if config.species else one_hot(images, len(config.phases))
 
 
-def _walked(
+def walked(
     images: torch.Tensor, value: float, config: ModelConfig, lattice: Lattice, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Counts (B, C, *L) of images after a dose, and that of each, (B,)."""
     dose = torch.full((len(images),), value, dtype=torch.float64, device=images.device)
-    clean = _particles(images, config)
+    clean = particles(images, config)
     if config.species:
         return forward_counts(clean, dose, lattice, generator).counts, dose
     return diffuse(place(clean), dose, lattice, generator).occupancy(lattice, *clean.shape[:2]), dose

@@ -14,12 +14,15 @@ from PIL import Image
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.labelled import LabelledImage
+from dsdcli.network.calibration import shape
+from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.network.model import UndoNet
 from dsdcli.training.loss import losses
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
 from tests.conftest import blobs, save_model
+from tests.intensity_data import ONE, make_intensities, random_intensity_model
 
 STUDIES = Path(__file__).parents[2] / "examples/studies"
 
@@ -115,6 +118,20 @@ def test_round_trip(study, rock, model):
         ["| 0.06", "", "0.06"], ["| 0.02", "", "0.02"], ["| 0.5", "1", "0.06"], ["| 0.5", "1", "0.02"]
     ]  # fmt: skip
     assert len({len(row) for row in rows}) == 1
+
+
+def test_waves(study, tmp_path, rock, model):
+    said = study("waves.py", model, rock.path, "-n", 8, "--seeds", 1, 2, "--steps", 2)
+    rows = [line.strip("| ").split(" | ") for line in said.splitlines()]
+    assert rows[0] == ["wavelength", *(f"{of}: pore / grain" for of in ("power", "growth lacks, %", "seed 1", "seed 2"))]
+    assert [row[0] for row in rows[2:]] == ["33", "24", "17", "13", "8", "6", "4"]
+    counts = make_intensities(tmp_path / "map.dsd.h5")
+    network = random_intensity_model(ONE)
+    network.calibration = torch.zeros(shape(1))
+    save_config(tmp_path, network.config)
+    save_tensors(tmp_path / "model.safetensors", network.state_dict())
+    said = study("waves.py", tmp_path, counts.path, "--size", "16x16", "-n", 8, "--seeds", "--steps", 2)
+    assert said.splitlines()[0] == "| wavelength | power: density | growth lacks, %: density | calibrated: density |"
 
 
 def test_quality_of_fillings(study, tmp_path, rock, model):
