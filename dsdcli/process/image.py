@@ -121,7 +121,10 @@ def assign(score: np.ndarray, totals: np.ndarray) -> np.ndarray:
         return result
     result = score.argmax(0)
     surplus = np.bincount(result, minlength=phases) - totals
-    queues = {(a, b): _queue(score, result, a, b) for a in range(phases) for b in range(phases) if a != b}
+    moved = int(np.maximum(surplus, 0).sum())  # from one phase to another at most
+    if not moved:
+        return result
+    queues = {(a, b): _queue(score, result, a, b, moved) for a in range(phases) for b in range(phases) if a != b}
     while surplus.any():
         # Bellman-Ford on the graph of phases: loss of moving the cheapest site from a to b.
         edge = {pair: _cheapest(queue, result, pair[0]) for pair, queue in queues.items()}
@@ -147,9 +150,14 @@ def assign(score: np.ndarray, totals: np.ndarray) -> np.ndarray:
     return result
 
 
-def _queue(score: np.ndarray, result: np.ndarray, a: int, b: int) -> list[tuple[float, int]]:
+def _queue(score: np.ndarray, result: np.ndarray, a: int, b: int, most: int) -> list[tuple[float, int]]:
+    """The sites of a phase that lose the least by another, and how much; ``most`` of them, and all that are equal."""
     site = np.flatnonzero(result == a)
-    queue = list(zip((score[a, site] - score[b, site]).tolist(), site.tolist(), strict=True))
+    loss = score[a, site] - score[b, site]
+    if len(loss) > most:
+        cheap = loss <= np.partition(loss, most - 1)[most - 1]
+        site, loss = site[cheap], loss[cheap]
+    queue = list(zip(loss.tolist(), site.tolist(), strict=True))
     heapq.heapify(queue)
     return queue
 

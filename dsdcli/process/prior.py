@@ -8,6 +8,8 @@ from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Boundary, Lattice
 from dsdcli.process.waves import from_waves, to_waves
 
+WAVENUMBERS = torch.linspace(0, 60, 2401, dtype=torch.float64)  # over the length of a covariance
+
 
 def integral_range(voxels: torch.Tensor, boundary: Boundary) -> torch.Tensor:
     """Integral range of images in units of voxels, with the cross terms between phases (method.md, section 6).
@@ -89,35 +91,55 @@ def slow_waves(
     return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0) * lattice.walkable(device)
 
 
-def debye_waves(
-    fractions: torch.Tensor, ranges: torch.Tensor, dose: float, lattice: Lattice, generator: torch.Generator
+def level_cut(
+    fractions: torch.Tensor, ranges: torch.Tensor, lattice: Lattice, generator: torch.Generator
 ) -> torch.Tensor:
-    """Random deviations of the expected counts of a volume, from the integral ranges of its planes.
+    """Gaussian fields of a volume; where each phase has the largest, with offsets that give it its volume, the
+    two-point correlation is that which follows from the integral ranges of planes.
 
-    A Gaussian field with the spectrum of a random medium whose covariance falls exponentially (Debye, Anderson and
-    Brumberger 1957), 8 pi a^3 / (1 + a^2 k^2)^2 over f (1 - f) in a volume: planes of it have the integral range
-    2 pi a^2. Where planes across the axes differ, so do the lengths along them: A_z = 2 pi a_y a_x.
+    A phase whose covariance falls exponentially with the distance, exp(-r / a) (Debye, Anderson and Brumberger 1957),
+    has an integral range 2 pi a^2 in planes. The field that is cut has the covariance rho of which the cut makes that
+    (Quiblier 1984): f (1 - f) exp(-r / a) is the integral over theta from 0 to arcsin(rho) of
+    exp(-t^2 / (1 + sin theta)) / 2 pi, where t is the level. Where planes across the axes differ, so do the lengths
+    along them: A_z = 2 pi a_y a_x.
 
     Args:
         fractions: (K,).
         ranges: (3, K, K), of the planes across each axis.
-        dose: that it is smoothed by.
 
     Returns:
         float64 (K, *L), of mean 0.
     """
     own = torch.diagonal(ranges, dim1=1, dim2=2).clamp_min(1e-12)  # (3, K)
-    squares = own.log().sum(0).sub(2 * own.log()).exp() / (2 * math.pi)  # of the lengths along each axis
+    squares = (own.log().sum(0) - 2 * own.log()).exp() / (2 * math.pi)  # of the lengths along each axis
     relative = (ranges / torch.sqrt(own[:, :, None] * own[:, None, :])).mean(0)
     value, vector = torch.linalg.eigh(relative)
     root = vector * value.clamp_min(0).sqrt() @ vector.T
+    white = torch.randn(len(root), lattice.sites, generator=generator, dtype=torch.float64)
+    waves = to_waves((root @ white).view(1, len(root), *lattice.shape), lattice)[0]
     turn = 1.0 if lattice.boundary == "noflux" else 2.0
     each = [2 - 2 * torch.cos(turn * math.pi / n * torch.arange(n, dtype=torch.float64)) for n in lattice.shape]
     k = torch.stack(torch.meshgrid(*each, indexing="ij"))  # squared, (3, *L)
-    shape = torch.einsum("ak,a...->k...", squares, k).add_(1).reciprocal_()
-    size = (8 * math.pi * squares.prod(0).sqrt() * fractions * (1 - fractions)).sqrt()
-    white = torch.randn(len(root), lattice.sites, generator=generator, dtype=torch.float64)
-    waves = to_waves((root @ white).view(1, len(root), *lattice.shape), lattice)[0]
-    waves = waves * size.view(-1, 1, 1, 1) * shape * torch.exp(-dose * k.sum(0))
-    waves[:, 0, 0, 0] = 0
+    for phase, wave in enumerate(waves):
+        table = cut_spectrum(float(fractions[phase]))
+        at = torch.einsum("a,a...->...", squares[:, phase], k).sqrt() / WAVENUMBERS[1]
+        low = at.floor().clamp_max(len(table) - 2).long()
+        power = torch.lerp(table[low], table[low + 1], (at - low).clamp_max(1)) * squares[:, phase].prod().sqrt()
+        wave *= power.clamp_min(0).sqrt()
+        wave[0, 0, 0] = 0
     return from_waves(waves[None], lattice)[0]
+
+
+def cut_spectrum(fraction: float) -> torch.Tensor:
+    """Spectrum of the field of `level_cut` at `WAVENUMBERS`, for a phase of a volume fraction and a = 1."""
+    level = math.sqrt(2) * torch.erfinv(torch.tensor(1 - 2 * min(max(fraction, 1e-4), 1 - 1e-4), dtype=torch.float64))
+    theta = torch.linspace(0, math.pi / 2, 4001, dtype=torch.float64)
+    made = torch.cumulative_trapezoid(torch.exp(-(level**2) / (1 + torch.sin(theta))), theta)
+    made = torch.cat([made.new_zeros(1), made / made[-1]])  # covariance after the cut, by that before
+    distance = torch.linspace(0, 12, 2401, dtype=torch.float64)
+    wanted = torch.exp(-distance)
+    after = torch.searchsorted(made, wanted).clamp(1, len(made) - 1)
+    part = (wanted - made[after - 1]) / (made[after] - made[after - 1])
+    before = torch.sin(torch.lerp(theta[after - 1], theta[after], part))
+    wave = torch.sinc(WAVENUMBERS[:, None] * distance / math.pi)
+    return 4 * math.pi * torch.trapezoid(before * distance**2 * wave, distance)

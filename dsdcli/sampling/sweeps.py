@@ -12,15 +12,15 @@ from dsdcli.errors import UsageError
 from dsdcli.network.model import NOTHING, Given, UndoNet
 from dsdcli.process.image import Decoded, assign, one_hot, place
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.prior import debye_waves
+from dsdcli.process.prior import level_cut
 from dsdcli.process.walk import diffuse
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.generate import Progress, sample_seed, settle
 from dsdcli.sampling.keeping import Keeper, Kept
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
-SMOOTHED = 10.0  # dose that the waves of the beginning are smoothed by, so that hardly a fraction is below 0
-RARE = 1e-4  # probability that no phase is denied
+FEW = 2**18  # sites that levels are found on
+TURNS = 40
 
 
 @dataclass(frozen=True)
@@ -120,22 +120,30 @@ def sweep(
 def begin(
     models: Sequence[UndoNet], fractions: np.ndarray, totals: np.ndarray, lattice: Lattice, free: np.ndarray, seed: int
 ) -> np.ndarray:
-    """Phases of the free voxels, with exactly the totals: at random, but for the long waves, which planes cannot give
-    each other: each is an image of its own, and has few of them (method.md, section 12).
+    """Phases of the free voxels, with exactly the totals and the two-point correlation of the material: planes cannot
+    give each other long waves, since each walks as an image of its own (method.md, section 12).
 
     Args:
-        models: for the planes across each axis; their integral ranges say how long the waves are.
+        models: for the planes across each axis; their integral ranges say how far structure reaches.
         fractions: of the volume, (K,).
         totals: of the free voxels, int64 (K,).
         free: bool (*L).
     """
     generator = torch.Generator().manual_seed(seed)
     ranges = torch.tensor([m.config.integral_range for m in models], dtype=torch.float64)
-    mean = torch.from_numpy(fractions)
-    expected = mean.view(-1, *(1,) * lattice.ndim) + debye_waves(mean, ranges, SMOOTHED, lattice, generator)
-    score = expected.clamp_min(RARE).log().flatten(1)[:, torch.from_numpy(free.flatten())]
-    gumbel = -torch.rand(score.shape, generator=generator, dtype=torch.float64).clamp_min(1e-300).log().neg().log()
-    return assign((score + gumbel).numpy(), totals).astype(np.uint8)
+    fields = level_cut(torch.from_numpy(fractions), ranges, lattice, generator).numpy()[:, free]
+    return assign(fields + _levels(fields, totals)[:, None], totals).astype(np.uint8)
+
+
+def _levels(fields: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """What is added to fields (K, S) so that each is the largest at about as many sites as it should: (K,). The exact
+    assignment has little left to do."""
+    some = fields[:, :: -(-fields.shape[1] // FEW)]
+    offset, wanted = np.zeros(len(totals)), totals / max(1, totals.sum())
+    for _ in range(TURNS):
+        shares = np.bincount((some + offset[:, None]).argmax(0), minlength=len(totals)) / max(1, some.shape[1])
+        offset += 2 * (wanted - shares)
+    return offset
 
 
 def renew(
