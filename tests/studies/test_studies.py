@@ -123,7 +123,10 @@ def test_round_trip(study, rock, model):
 def test_waves(study, tmp_path, rock, model):
     said = study("waves.py", model, rock.path, "-n", 8, "--seeds", 1, 2, "--steps", 2)
     rows = [line.strip("| ").split(" | ") for line in said.splitlines()]
-    assert rows[0] == ["wavelength", *(f"{of}: pore / grain" for of in ("power", "growth lacks, %", "seed 1", "seed 2"))]
+    assert rows[0] == [
+        "wavelength",
+        *(f"{of}: pore / grain" for of in ("power", "growth lacks, %", "seed 1", "seed 2")),
+    ]
     assert [row[0] for row in rows[2:]] == ["33", "24", "17", "13", "8", "6", "4"]
     counts = make_intensities(tmp_path / "map.dsd.h5")
     network = random_intensity_model(ONE)
