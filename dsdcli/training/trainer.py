@@ -191,7 +191,7 @@ class Trainer:
         """The forward walk of crops (B, *L): some on the whole lattice, others in a hole, at doses up to its mixing.
 
         All random numbers are drawn, and this rank's share of the images is returned. ``told`` is what the network is
-        told of every crop.
+        told of every crop, but for the properties of those with holes.
         """
         config, mine = self.model.config, self.ranks.share(len(crops))
         parts, done = [], 0
@@ -201,6 +201,8 @@ class Trainer:
             dose = self.doses(number, config.dose_min, high, generator)
             known = None if isinstance(domain, Hole) else self.known(number, domain, rng)
             kinds, properties = (part.to(self.device) for part in told.tensors(slice(done, done + number)))
+            if isinstance(domain, Hole):  # nobody knows the property of an image that has one
+                properties = torch.full_like(properties, math.nan)
             low, end = (min(max(at - done, 0), number) for at in (mine.start, mine.stop))
             share = slice(low, end) if self.ranks.count > 1 else ALL
             drawn = (images, len(config.fractions), dose, domain, generator, known, kinds, share, properties)

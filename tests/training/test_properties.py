@@ -15,6 +15,7 @@ from dsdcli.network.config import PRESETS, Architecture, ModelConfig, Property
 from dsdcli.network.model import Given, UndoNet
 from dsdcli.pipeline.properties import measured_bank, measured_beside
 from dsdcli.pipeline.train import train
+from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
 from dsdcli.ranks import Ranks
 from dsdcli.sampling.generate import generate, stack_of
@@ -97,6 +98,18 @@ def test_what_is_told_of_a_drawn_crop_is_true_of_it(mixed):
     assert not any(np.array_equal(crop, other) for crop, other in zip(crops, bank.crops, strict=False))
     _, wide = draw_told(mixed, bank, 10, (32, 32), rng, unconditional=0.0)
     assert np.isnan(wide.properties).all()
+
+
+def test_of_a_crop_with_a_hole_nothing_is_told(mixed):
+    """As of an image with a hole that is to be filled, of which nobody knows it."""
+    config, bank = told_config(mixed)
+    crops, told = validation_crops(mixed, (16, 16), np.random.default_rng(0), bank)
+    for holes in (0.0, 1.0):
+        trainer = Trainer(config, replace(SETTINGS, holes=holes), mixed, CPU, bank=bank)
+        walked = trainer.walk(crops, trainer.domains, np.random.default_rng(1), trainer.generator, told)
+        within = np.concatenate([np.full(number, isinstance(domain, Hole)) for number, domain in walked.domains])
+        assert within.all() if holes else not within.any()
+        assert torch.equal(walked.properties.isnan().all(1), torch.from_numpy(within))
 
 
 def test_held_out_crops_are_told_what_they_have(mixed):
