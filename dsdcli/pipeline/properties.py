@@ -53,7 +53,11 @@ def measured_bank(
     images = [*crops, *heldout]
     path, names = measured_beside(dataset), [phase.name for phase in dataset.phases]
     cache = Cache(path, names)
-    note(f"measuring {', '.join(settings.condition)} on {len(images)} crops, once; kept in {path}")
+    metrics, wanted = sorted({quantity.metric for quantity in quantities}), ", ".join(settings.condition)
+    if missing := sum(cache.lookup(image, metrics) is None for image in images):
+        note(f"measuring {wanted} on {missing} crops, once; kept in {path}")
+    else:
+        note(f"{wanted} of {len(images)} crops: measured before, from {path}")
 
     def counted(done: int, total: int) -> None:
         progress(done, total, "crops measured")
@@ -61,7 +65,7 @@ def measured_bank(
     vectors = measure_all(
         images,
         names,
-        sorted({quantity.metric for quantity in quantities}),
+        metrics,
         Workers(),
         cache,
         counted,
