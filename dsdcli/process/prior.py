@@ -119,13 +119,13 @@ def level_cut(
     waves = to_waves((root @ white).view(1, len(root), *lattice.shape), lattice)[0]
     turn = 1.0 if lattice.boundary == "noflux" else 2.0
     each = [2 - 2 * torch.cos(turn * math.pi / n * torch.arange(n, dtype=torch.float64)) for n in lattice.shape]
-    k = torch.stack(torch.meshgrid(*each, indexing="ij"))  # squared, (3, *L)
     for phase, wave in enumerate(waves):
         table = cut_spectrum(float(fractions[phase]))
-        at = torch.einsum("a,a...->...", squares[:, phase], k).sqrt() / WAVENUMBERS[1]
-        low = at.floor().clamp_max(len(table) - 2).long()
-        power = torch.lerp(table[low], table[low + 1], (at - low).clamp_max(1)) * squares[:, phase].prod().sqrt()
-        wave *= power.clamp_min(0).sqrt()
+        z, y, x = (square * k for square, k in zip(squares[:, phase], each, strict=True))
+        at = (z[:, None, None] + y[:, None] + x).sqrt_().div_(WAVENUMBERS[1]).clamp_max_(len(table) - 1)
+        low = at.long().clamp_max_(len(table) - 2)
+        wave *= torch.lerp(table[low], table[low + 1], at - low).clamp_min_(0).sqrt_()
+        wave *= squares[:, phase].prod() ** 0.25
         wave[0, 0, 0] = 0
     return from_waves(waves[None], lattice)[0]
 
