@@ -38,7 +38,7 @@ def train(
     accumulate: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parts of the crops of a step that pass through the network one after another: less memory, the same training. Default: 1.", show_default=False)] = None,
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Run folder. Default: runs/<dataset>-001 and up.", show_default=False)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out (default: the newest under runs/) where it stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped: that in --out, or named in the place of the dataset (default: the newest under runs/).")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip

@@ -17,7 +17,7 @@ from dsdcli.data.voxel import sides
 from dsdcli.device import free_memory, pick_device, require
 from dsdcli.errors import DsdError, UsageError
 from dsdcli.evaluation.representative import doubt_fractions
-from dsdcli.network.catalogue import find_model
+from dsdcli.network.catalogue import MANIFEST, find_model
 from dsdcli.network.checkpoint import digest, load_model
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.config import preset as architecture_of
@@ -98,8 +98,8 @@ def train(
             training.
         max_seconds: training time after which to stop, if sooner than ``steps``.
         out: run folder; by default runs/<dataset>-001 and up.
-        resume: go on with the run in ``out`` (by default the newest under ./runs) where it stopped, with its settings:
-            only ``steps`` and ``max_seconds`` may be changed.
+        resume: go on with the run in ``out``, or in the place of the dataset (by default the newest under ./runs),
+            where it stopped, with its settings: only ``steps`` and ``max_seconds`` may be changed.
         note, progress: are told what was picked and validated, and how far the training is.
         stop: asked after every step; where it says yes, on any of several processes, the state is saved and the
             training ends.
@@ -211,6 +211,8 @@ def _started(
 def _resumed(
     folder: Path | None, dataset: Dataset | Path | str | None, given: dict[str, Any], note: Note
 ) -> tuple[Run, Dataset, TrainSettings]:
+    if folder is None and isinstance(dataset, Path | str) and (Path(dataset) / MANIFEST).is_file():
+        folder, dataset = Path(dataset), None  # a run that is named in the place of its dataset
     folder = folder or newest_run()
     if folder is None:
         raise UsageError("`resume=True`: there is no run under ./runs; name one by `out`")

@@ -75,6 +75,11 @@ def test_whatever_write_fails_a_resumed_run_ends_as_an_unbroken_one(rock, whole,
     assert same_weights(done.run, whole)
 
 
+def test_a_run_is_resumed_by_its_name(rock, whole):
+    done = train(whole, resume=True, steps=6)
+    assert (done.run, done.step) == (whole, 6)
+
+
 def test_the_state_never_knows_a_best_loss_without_its_weights(rock, monkeypatch):
     saved = []
     monkeypatch.setattr(
