@@ -35,8 +35,8 @@ class PlaneSweeps:
         leaps: of a walk back at most.
     """
 
-    sweeps: int = 39
-    dose_start: float = 150.0
+    sweeps: int = 14
+    dose_start: float = 30.0
     dose_last: float = 0.06
     dose_end: float = 0.02
     leaps: int = 4
