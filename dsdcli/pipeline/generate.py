@@ -141,6 +141,7 @@ def stream(
     targets = make_targets(target, config, model.path.name, ndim, str(model.device), note)
     job = job.towards(class_name, targets, guidance)
     told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)
+    job = job.knowing() if told else job
     if ranks is not None:
         if told or profile or field or exact_in is not None:
             raise UsageError("slabs have exact counts in all; leave out `profile`, `field`, `exact_in` and `known`")

@@ -28,7 +28,7 @@ from dsdcli.sampling.guidance import MOST_GUIDANCE
 from dsdcli.sampling.registry import make_sampler
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.slabs import slab_bytes
-from dsdcli.sampling.sweeps import PlaneSweeps
+from dsdcli.sampling.sweeps import FROM_FAR, PlaneSweeps
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 RECORD = 2**11  # bytes that the counts and the record of a sample take
@@ -104,6 +104,10 @@ class Job:
             raise UsageError(f"`batch={batch}`: it must be at least 1")
         across = _across(loaded, planes or {}) if isinstance(settings, PlaneSweeps) else ()
         return cls(loaded, lattice, settings, pick_seed(seed), batch, across, steer)
+
+    def knowing(self) -> "Job":
+        """The job where voxels are known: volumes of planes are renewed from a larger dose on."""
+        return replace(self, settings=FROM_FAR) if isinstance(self.settings, PlaneSweeps) else self
 
     def check_memory(self, number: int) -> None:
         """See, before the work, that there is memory for so many samples, but for those that are kept.

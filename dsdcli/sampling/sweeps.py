@@ -60,6 +60,9 @@ class PlaneSweeps:
         return sum(2 * leaps + 1 for _, leaps in self.schedule())
 
 
+FROM_FAR = PlaneSweeps(39, 150.0)  # where voxels are known: the beginning does not know of them
+
+
 def sweep(
     models: Sequence[UndoNet],
     totals: np.ndarray,
@@ -138,7 +141,7 @@ def begin(
 def _levels(fields: np.ndarray, totals: np.ndarray) -> np.ndarray:
     """What is added to fields (K, S) so that each is the largest at about as many sites as it should: (K,). The exact
     assignment has little left to do."""
-    some = fields[:, :: -(-fields.shape[1] // FEW)]
+    some = fields[:, :: max(1, fields.shape[1] // FEW)]
     offset, wanted = np.zeros(len(totals)), totals / max(1, totals.sum())
     for _ in range(TURNS):
         shares = np.bincount((some + offset[:, None]).argmax(0), minlength=len(totals)) / max(1, some.shape[1])

@@ -80,6 +80,8 @@ def test_a_known_slice_of_a_volume_from_a_2d_model(models):
     made = models[2].generate(1, size=(8, 7, 6), known_slices=[("z:4", plane)], seed=0, fractions={"pore": 0.5})
     assert np.array_equal(np.asarray(made)[0, 4], plane)
     assert made.counts[0, 0] == 168
+    free = models[2].generate(1, size=(8, 7, 6), seed=0)
+    assert made.audit["sampler"]["dose_start"] > free.audit["sampler"]["dose_start"]  # what is known reaches further
 
 
 def test_known_voxels_change_what_is_drawn_beside_them(models):
