@@ -28,8 +28,9 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import diffuse
 
 WIDER = 2  # times as wide as the crops of the training, for longer waves, where the images are
-MOST_CROPS = 256
-MOST_SITES = {2: 2**20, 3: 2**22}  # of all crops together, but for 8 of them
+MOST_CROPS = 64
+MOST_COUNTS = 128  # crops of intensities, of which the growth alone is measured
+MOST_SITES = 2**22  # of all crops together, but for 8 of them
 BLOCK_SITES = 2**17  # that walk together
 TURNS = 2  # in which the growth is measured, each time with what was found so far
 
@@ -57,7 +58,7 @@ def calibration(
     device, phases = next(model.parameters()).device, not config.species
     wide = tuple(WIDER * side for side in config.size)
     size = wide if dataset.holds("train", wide) else config.size
-    number = min(MOST_CROPS, max(8, MOST_SITES[max(2, config.ndim)] // math.prod(size)))
+    number = min(MOST_CROPS if phases else MOST_COUNTS, max(8, MOST_SITES // math.prod(size)))
     crops = dataset.crops("train", number, size, np.random.default_rng(seed), augment=True)
     lattice = Lattice(size, config.boundary)
     generator = torch.Generator(device).manual_seed(seed)

@@ -85,7 +85,8 @@ def test_settings_follow_from_the_counts(tmp_path):
     assert settings.size == (10, 10)  # smaller than any usual crop
 
 
-def test_a_network_that_says_nothing_of_waves_is_told_how_they_grow(tmp_path):
+def test_a_network_that_says_nothing_of_waves_is_told_how_they_grow(tmp_path, monkeypatch):
+    monkeypatch.setattr("dsdcli.training.calibrate.MOST_COUNTS", 16)
     dataset = make_intensities(tmp_path / "x.dsd.h5", TWO, (6, 64, 64))
     settings = TrainSettings("tiny", (16, 16), 1, None, 8, 4e-3, 0, "noflux", "float32")
     config = replace(make_counts_config(dataset, settings), architecture=Architecture((8, 16)))
