@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from dsdcli.errors import UsageError
 from dsdcli.network.calibration import LEAST_DOSE, RARE, gains, lacks, likely, shares
 from dsdcli.network.config import Architecture
-from dsdcli.network.local import LocalNet, slabs
+from dsdcli.network.local import slabs
 from dsdcli.network.model import Given, UndoNet, tempered
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import LEAST, TINY, origins
@@ -138,7 +138,6 @@ class SlabNet:
         field = F.pad(torch.cat(fields), padding)[None]
         kinds = None if self.kind is None else torch.full((1,), self.kind, device=counts.device)
         condition = self.model.condition(dose, self.fractions[None], Given(kinds=kinds))
-        assert isinstance(self.model.net, LocalNet)  # see `slab_of`
         out = self.model.net.over(field, condition, SlabRows(slab)).movedim(1, -1)
         return out[(slice(None), *(slice(side) for side in counts.shape[1:]))]
 

@@ -6,7 +6,7 @@ import torch
 
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Boundary, Lattice
-from dsdcli.process.waves import from_waves, to_waves
+from dsdcli.process.waves import eigenvalues, from_waves, to_waves
 
 WAVENUMBERS = torch.linspace(0, 60, 2401, dtype=torch.float64)  # over the length of a covariance
 
@@ -78,8 +78,7 @@ def slow_waves(
         float64 (B, C, *L), non-negative.
     """
     device = fractions.device
-    value, vector = torch.linalg.eigh(correlation.to(device))
-    root = vector * value.clamp_min(0).sqrt() @ vector.T
+    root = _root(correlation.to(device))
     shape = (len(root), lattice.sites)
     white = [torch.randn(shape, generator=g, device=device, dtype=torch.float64) for g in generators]
     strength = (fractions * (1 - fractions)).sqrt() if strength is None else strength
@@ -89,6 +88,12 @@ def slow_waves(
         waves[..., member] -= waves[..., member].mean(-1, keepdim=True)  # the totals are fixed
     waves = smooth(waves, torch.tensor([dose], device=device), lattice)
     return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0) * lattice.walkable(device)
+
+
+def _root(covariance: torch.Tensor) -> torch.Tensor:
+    """The symmetric matrix whose square is a covariance (C, C), up to its rounding."""
+    value, vector = torch.linalg.eigh(covariance)
+    return vector * value.clamp_min(0).sqrt() @ vector.T
 
 
 def level_cut(
@@ -113,12 +118,10 @@ def level_cut(
     own = torch.diagonal(ranges, dim1=1, dim2=2).clamp_min(1e-12)  # (3, K)
     squares = (own.log().sum(0) - 2 * own.log()).exp() / (2 * math.pi)  # of the lengths along each axis
     relative = (ranges / torch.sqrt(own[:, :, None] * own[:, None, :])).mean(0)
-    value, vector = torch.linalg.eigh(relative)
-    root = vector * value.clamp_min(0).sqrt() @ vector.T
+    root = _root(relative)
     white = torch.randn(len(root), lattice.sites, generator=generator, dtype=torch.float64)
     waves = to_waves((root @ white).view(1, len(root), *lattice.shape), lattice)[0]
-    turn = 1.0 if lattice.boundary == "noflux" else 2.0
-    each = [2 - 2 * torch.cos(turn * math.pi / n * torch.arange(n, dtype=torch.float64)) for n in lattice.shape]
+    each = eigenvalues(lattice)
     for phase, wave in enumerate(waves):
         table = cut_spectrum(float(fractions[phase]))
         z, y, x = (square * k for square, k in zip(squares[:, phase], each, strict=True))

@@ -32,13 +32,18 @@ def wavenumbers(lattice: Lattice, device: torch.device, part: slice = ALL) -> to
     Args:
         part: of the waves along the second axis.
     """
+    squares = eigenvalues(lattice, device)
+    squares[1:2] = [square[part] for square in squares[1:2]]
+    return sum(torch.meshgrid(*squares, indexing="ij"), torch.zeros((), device=device)).sqrt()
+
+
+def eigenvalues(lattice: Lattice, device: torch.device | str = "cpu") -> list[torch.Tensor]:
+    """Of the walk, for the waves along every axis: float64 (side,) each."""
     turn = 1.0 if lattice.boundary == "noflux" else 2.0
-    squares = [
+    return [
         2 - 2 * torch.cos(turn * math.pi / side * torch.arange(side, dtype=torch.float64, device=device))
         for side in lattice.shape
     ]
-    squares[1:2] = [square[part] for square in squares[1:2]]
-    return sum(torch.meshgrid(*squares, indexing="ij"), torch.zeros((), device=device)).sqrt()
 
 
 def to_waves(field: torch.Tensor, lattice: Lattice) -> torch.Tensor:

@@ -95,9 +95,11 @@ def sweep(
         own = sample_seed(seed, index)
         volume = np.zeros(lattice.shape, np.uint8) if around is None else around.copy()
         free = wanted - np.bincount(volume[known], minlength=phases)
-        volume[~known] = begin(models, wanted / lattice.sites, free, lattice, ~known, own)
         alone, schedule, begun = range(index, index + 1), sweeps.schedule(), 0
-        if keeper is not None and (kept := keeper.find(alone)) is not None:
+        kept = None if keeper is None else keeper.find(alone)
+        if kept is None:
+            volume[~known] = begin(models, wanted / lattice.sites, free, lattice, ~known, own)
+        else:
             volume, begun = kept.tensors["volume"].numpy().copy(), kept.done
             done += sum(2 * leaps + 1 for _, leaps in schedule[:begun])
             yield Progress(done, total)

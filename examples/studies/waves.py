@@ -26,9 +26,8 @@ from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.intensity import counts_like
 from dsdcli.sampling.trapezoidal import Trapezoidal
-from dsdcli.training.calibrate import particles, walked
+from dsdcli.training.calibrate import BLOCK_SITES, particles, walked
 
-BLOCK = 2**17  # sites that walk together
 MANY = 4  # held-out crops for each sample: their own waves differ
 
 
@@ -39,7 +38,7 @@ def grown(model: UndoNet, crops: np.ndarray, lattice: Lattice, power: torch.Tens
     generator, total = torch.Generator(device).manual_seed(seed), torch.zeros(2, *power.shape, dtype=torch.float64)
     for value in doses(config.dose_max).tolist():
         sums = torch.zeros(*power.shape, 3, dtype=torch.float64)
-        for block in torch.from_numpy(crops).to(device).split(max(1, BLOCK // lattice.sites)):
+        for block in torch.from_numpy(crops).to(device).split(max(1, BLOCK_SITES // lattice.sites)):
             counts, dose = walked(block, value, config, lattice, generator)
             sums += growth(counts, model.undo(counts, dose, lattice), value, power, lattice, not config.species).cpu()
         has, right, square = sums.unbind(-1)
@@ -50,7 +49,7 @@ def grown(model: UndoNet, crops: np.ndarray, lattice: Lattice, power: torch.Tens
 
 def power_of(stack: np.ndarray, model: UndoNet, lattice: Lattice) -> np.ndarray:
     """Power of images by band, (bands, C)."""
-    blocks = torch.from_numpy(stack).split(max(1, BLOCK // lattice.sites))
+    blocks = torch.from_numpy(stack).split(max(1, BLOCK_SITES // lattice.sites))
     phases = not model.config.species
     parts = [band_power(particles(each, model.config).double(), lattice, phases) * len(each) for each in blocks]
     return (sum(parts) / len(stack)).numpy()  # type: ignore[union-attr]  # there is a part
