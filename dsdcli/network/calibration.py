@@ -89,7 +89,7 @@ def said(counts: torch.Tensor, phases: bool = True) -> tuple[torch.Tensor, torch
 def gains(power: torch.Tensor, k: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
     """What makes amplitudes of counts those that follow from them, at doses (B,) and wavenumbers (*L): (B, C, *L)."""
     left = torch.exp(-dose.view(-1, *(1,) * (k.ndim + 1)) * k**2)  # (B, 1, *L)
-    strength = _between(power, _place(k)).T.unflatten(1, k.shape)  # (C, *L)
+    strength = between(power, _place(k)).T.unflatten(1, k.shape)  # (C, *L)
     return strength * left / (strength * left**2 + (1 - left**2)).clamp_min(1e-12)
 
 
@@ -108,7 +108,7 @@ def _of_waves(columns: torch.Tensor, most: float, dose: torch.Tensor, k: torch.T
     """Columns of a table (doses, bands, C, n) at doses (B,) and wavenumbers (*L): n of (B, C, *L)."""
     at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
     place = _place(k)
-    of_wave = torch.stack([_between(one, place) for one in _between(columns, at)])  # (B, sites, C, n)
+    of_wave = torch.stack([between(one, place) for one in between(columns, at)])  # (B, sites, C, n)
     return of_wave.movedim(1, -1).unflatten(-1, k.shape).unbind(2)
 
 
@@ -230,7 +230,7 @@ def growth(
     each = (rate * counts.unsqueeze(2)).flatten(2).sum(2) / counts.flatten(2).sum(2).clamp_min(1) / lattice.directions
     k = wavenumbers(lattice, counts.device)
     left = torch.exp(-2 * dose * k**2)
-    strength = _between(power, _place(k)).T.unflatten(1, k.shape)  # (C, *L)
+    strength = between(power, _place(k)).T.unflatten(1, k.shape)  # (C, *L)
     noise = each.view(*each.shape, *(1,) * lattice.ndim)
     wanted = k**2 * ((strength - 1) * left - noise) / (strength * left + 1 - left)
     seen = to_waves(said(counts, phases)[1], lattice)
@@ -291,7 +291,7 @@ def _place(k: torch.Tensor) -> torch.Tensor:
     return upper - 1 + (at - middle[upper - 1]) / (middle[upper] - middle[upper - 1])
 
 
-def _between(table: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+def between(table: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
     """Rows of a table (n, ...) at places (m,), linear between them and constant beyond its ends: (m, ...)."""
     at = at.clamp(0, len(table) - 1)
     low = at.floor().long().clamp_max(len(table) - 2)

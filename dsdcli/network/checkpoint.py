@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import atomic, parse_json, write_json
-from dsdcli.network.calibration import shape
+from dsdcli.network import calibration, neighbours
 from dsdcli.network.catalogue import CONFIG, WEIGHTS
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.intensity import network_of
@@ -102,19 +102,25 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     config = load_config(path)
     _, weights = locate(path)
     tensors = load_tensors(weights)
-    calibrated = "calibration" in tensors
-    if calibrated and tensors["calibration"].shape[-1:] == (3,):  # of earlier releases: no growth
+    if "calibration" in tensors and tensors["calibration"].shape[-1:] == (3,):  # of earlier releases: no growth
         tensors["calibration"] = torch.nn.functional.pad(tensors["calibration"], (0, 1))
     with torch.device("meta"):  # shapes alone, however large a damaged config makes them
         empty = network_of(config)(config)
-        empty.calibration = torch.empty(shape(len(config.fractions))) if calibrated else None
+        _make_room(empty, tensors)
         wanted = {name: t.shape for name, t in empty.state_dict().items()}
     if wanted != {name: t.shape for name, t in tensors.items()}:
         raise DataError(f"the weights in {weights} do not fit its {CONFIG}; use the pair that was saved together")
     model = network_of(config)(config)
-    model.calibration = torch.empty(shape(len(config.fractions))) if calibrated else None
+    _make_room(model, tensors)
     model.load_state_dict({name: t.float() for name, t in tensors.items()})
     return model.to(device).eval().requires_grad_(False)
+
+
+def _make_room(model: UndoNet, tensors: dict[str, torch.Tensor]) -> None:
+    """Give a model the tables that come with its weights."""
+    for name, shape in (("calibration", calibration.shape), ("neighbours", neighbours.shape)):
+        if name in tensors:
+            setattr(model, name, torch.empty(shape(model.phases)))
 
 
 def digest(path: Path) -> str:

@@ -12,6 +12,7 @@ from dsdcli.network.calibration import LEAST_DOSE, corrected, pull
 from dsdcli.network.conditions import class_features, dose_features, names, property_features
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
+from dsdcli.network.neighbours import beside, evidence
 from dsdcli.process.cells import Cells
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
@@ -91,6 +92,8 @@ class UndoNet(nn.Module):
         condition = len(self.conditions)
         self.calibration: torch.Tensor | None
         self.register_buffer("calibration", None)
+        self.neighbours: torch.Tensor | None
+        self.register_buffer("neighbours", None)
         self.net = LocalNet(config.ndim, inputs, outputs, condition, config.architecture)
 
     def forward(
@@ -123,7 +126,7 @@ class UndoNet(nn.Module):
             far = far_from(given.known, walkable).split(sizes)
             parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             logits = torch.cat([self._calibrated(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
-            logits = given.impose(logits)
+            logits = given.impose(self._beside_known(logits, counts, dose, walkable, given.known, periodic))
             clean = logits.softmax(1)
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             followed = torch.cat([self.followed(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
@@ -163,6 +166,24 @@ class UndoNet(nn.Module):
             return logits
         clean = corrected(table, self.config.dose_max, logits.softmax(1), counts, dose, lattice)
         return torch.where(far, clean.log(), logits)
+
+    def _beside_known(
+        self,
+        logits: torch.Tensor,
+        counts: torch.Tensor,
+        dose: torch.Tensor,
+        walkable: torch.Tensor,
+        known: torch.Tensor | None,
+        periodic: bool,
+    ) -> torch.Tensor:
+        """Logits with what frozen and known voxels say of those beside them (`dsdcli.network.neighbours`)."""
+        if self.neighbours is None:
+            return logits
+        frozen = None if walkable.all() else (counts > 0) & ~walkable[:, None]
+        for table, seen in zip(self.neighbours, (frozen, known), strict=True):
+            if seen is not None:
+                logits = logits + evidence(table, self.config.dose_max, dose, beside(seen, periodic))
+        return logits
 
     def condition(self, dose: torch.Tensor, mean: torch.Tensor, given: Given) -> torch.Tensor:
         """What the network is told besides the fields, (B, K): doses (B,), mean counts (B, C), class and properties."""

@@ -21,6 +21,7 @@ from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range
 from dsdcli.record import provenance
+from dsdcli.training.beside import beside_known
 from dsdcli.training.calibrate import calibration
 from dsdcli.training.log import LOG, append, trim
 from dsdcli.training.recipes import TrainSettings
@@ -210,8 +211,9 @@ class Run:
         trainer.save(self.folder)
 
     def calibrate(self, dataset: Dataset, device: torch.device, seed: int, stop: Callable[[], bool]) -> None:
-        """Give the best weights their calibration (`dsdcli.network.calibration`); nothing changes where ``stop`` says
-        so before it is measured. Weights that are better yet, of a run that goes on, have none until it ends too.
+        """Give the best weights their calibration (`dsdcli.network.calibration`, `dsdcli.network.neighbours`); nothing
+        changes where ``stop`` says so before it is measured. Weights that are better yet, of a run that goes on, have
+        none until it ends too.
 
         Raises:
             DsdError: the system could not write.
@@ -219,11 +221,11 @@ class Run:
         if not (self.folder / BEST).is_file():
             return
         model = load_model(self.folder / BEST, device)
-        if model.calibration is not None:  # a run that had ended is resumed, and made nothing better
+        if not (model.calibration is None and model.neighbours is None):  # a run that had ended made nothing better
             return
-        table = calibration(model, dataset, seed, stop)
-        if table is not None:
-            model.calibration = table
+        found = calibration(model, dataset, seed, stop), beside_known(model, dataset, seed, stop)
+        if any(table is not None for table in found) and not stop():
+            model.calibration, model.neighbours = found
             save_tensors(self.folder / BEST, {name: tensor.cpu() for name, tensor in model.state_dict().items()})
 
     def sheet(self, step: int) -> Path:

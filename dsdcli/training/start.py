@@ -13,7 +13,8 @@ def start_from(model: UndoNet, *networks: UndoNet) -> None:
         UsageError: they differ in architecture, dimension or number of phases.
     """
     for network in networks:
-        weights = {name: tensor for name, tensor in model.state_dict().items() if name != "calibration"}
+        tables = ("calibration", "neighbours")  # of these weights alone
+        weights = {name: tensor for name, tensor in model.state_dict().items() if name not in tables}
         if model.conditions != network.conditions:
             weights = retold(weights, model.conditions, network.conditions)
         try:

@@ -137,6 +137,13 @@ def test_waves(study, tmp_path, rock, model):
     assert said.splitlines()[0] == "| wavelength | power: density | growth lacks, %: density | calibrated: density |"
 
 
+def test_rims(study, rock, model):
+    said = study("rims.py", model, rock.path, "-n", 20)
+    rows = [line.strip("| ").split(" | ") for line in said.splitlines()]
+    assert rows[0][:3] == ["dose", "in holes, network alone", "in holes, calibrated"]
+    assert [row[0] for row in rows[2:5]] == ["0.3", "1", "3"] and all(row[1] == row[2] for row in rows[2:])
+
+
 def test_quality_of_fillings(study, tmp_path, rock, model):
     train, heldout = (LabelledImage(blobs((2, 80, 80), [0.3], seed), "ZYX") for seed in (0, 1))
     path = tmp_path / "wide.dsd.h5"
