@@ -144,6 +144,17 @@ def test_rims(study, rock, model):
     assert [row[0] for row in rows[2:5]] == ["0.3", "1", "3"] and all(row[1] == row[2] for row in rows[2:])
 
 
+def test_digits(study, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8,), blocks=1, fine=4),) * 2)
+    said = study("digits.py", "digits", "-n", 2, "--max-time", "1s", "--steps", 1, "-o", "digits.png")
+    rows = [line.strip("| ").split(" | ") for line in said.splitlines()]
+    assert rows[2][:2] == ["held out", "359"] and float(rows[2][-1].split()[0]) > 95  # the classifier knows digits
+    assert [(row[1], row[3]) for row in rows[3:7]] == [("20", "all")] * 3 + [("10", "all")]
+    less, same, more = (float(row[2]) for row in rows[3:6])
+    assert less < same < more and more == pytest.approx(2 * less, rel=0.02)
+    assert Image.open(tmp_path / "digits.png").size
+
+
 def test_quality_of_fillings(study, tmp_path, rock, model):
     train, heldout = (LabelledImage(blobs((2, 80, 80), [0.3], seed), "ZYX") for seed in (0, 1))
     path = tmp_path / "wide.dsd.h5"
