@@ -8,6 +8,8 @@ from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Boundary, Lattice
 from dsdcli.process.waves import eigenvalues, from_waves, to_waves
 
+LENGTHS = 200  # that are tried
+APART = 4  # lengths of a covariance, that sites are apart which should not know of each other
 WAVENUMBERS = torch.linspace(0, 60, 2401, dtype=torch.float64)  # over the length of a covariance
 
 
@@ -97,31 +99,43 @@ def _root(covariance: torch.Tensor) -> torch.Tensor:
 
 
 def level_cut(
-    fractions: torch.Tensor, ranges: torch.Tensor, lattice: Lattice, generator: torch.Generator
+    fractions: torch.Tensor,
+    ranges: torch.Tensor,
+    crop: int,
+    boundary: Boundary,
+    lattice: Lattice,
+    generator: torch.Generator,
 ) -> torch.Tensor:
     """Gaussian fields of a volume; where each phase has the largest, with offsets that give it its volume, the
     two-point correlation is that which follows from the integral ranges of planes.
 
-    A phase whose covariance falls exponentially with the distance, exp(-r / a) (Debye, Anderson and Brumberger 1957),
-    has an integral range 2 pi a^2 in planes. The field that is cut has the covariance rho of which the cut makes that
-    (Quiblier 1984): f (1 - f) exp(-r / a) is the integral over theta from 0 to arcsin(rho) of
+    The covariance of a phase is taken to fall exponentially with the distance, exp(-r / a) (Debye, Anderson and
+    Brumberger 1957), with the lengths of `crop_lengths`. The field that is cut has the covariance rho of which the cut
+    makes that (Quiblier 1984): f (1 - f) exp(-r / a) is the integral over theta from 0 to arcsin(rho) of
     exp(-t^2 / (1 + sin theta)) / 2 pi, where t is the level. Where planes across the axes differ, so do the lengths
-    along them: A_z = 2 pi a_y a_x.
+    along them: that of planes across z is sqrt(a_y a_x).
 
     Args:
         fractions: (K,).
-        ranges: (3, K, K), of the planes across each axis.
+        ranges: (3, K, K), of the planes across each axis, from `integral_range`.
+        crop, boundary: side of the square crops that they were measured on, and by which waves.
 
     Returns:
         float64 (K, *L), of mean 0.
     """
     own = torch.diagonal(ranges, dim1=1, dim2=2).clamp_min(1e-12)  # (3, K)
-    squares = (own.log().sum(0) - 2 * own.log()).exp() / (2 * math.pi)  # of the lengths along each axis
+    planes = crop_lengths(own, crop, boundary).square()
+    squares = (planes.log().sum(0) - 2 * planes.log()).exp()  # of the lengths along each axis
     relative = (ranges / torch.sqrt(own[:, :, None] * own[:, None, :])).mean(0)
     root = _root(relative)
-    white = torch.randn(len(root), lattice.sites, generator=generator, dtype=torch.float64)
-    waves = to_waves((root @ white).view(1, len(root), *lattice.shape), lattice)[0]
-    each = eigenvalues(lattice)
+    # Waves that end at walls vary more there: a part of a ring has no walls, and does not know of its other side.
+    beyond = [
+        0 if lattice.boundary == "periodic" else math.ceil(APART * float(square.max().sqrt())) for square in squares
+    ]
+    ring = Lattice(tuple(side + more for side, more in zip(lattice.shape, beyond, strict=True)), "periodic")
+    white = torch.randn(len(root), ring.sites, generator=generator, dtype=torch.float64)
+    waves = to_waves((root @ white).view(1, len(root), *ring.shape), ring)[0]
+    each = eigenvalues(ring)
     for phase, wave in enumerate(waves):
         table = cut_spectrum(float(fractions[phase]))
         z, y, x = (square * k for square, k in zip(squares[:, phase], each, strict=True))
@@ -130,7 +144,30 @@ def level_cut(
         wave *= torch.lerp(table[low], table[low + 1], at - low).clamp_min_(0).sqrt_()
         wave *= squares[:, phase].prod() ** 0.25
         wave[0, 0, 0] = 0
-    return from_waves(waves[None], lattice)[0]
+    fields = from_waves(waves[None], ring)[0][(slice(None), *(slice(side) for side in lattice.shape))]
+    return fields - fields.flatten(1).mean(1).view(-1, *(1,) * lattice.ndim)
+
+
+def crop_lengths(ranges: torch.Tensor, crop: int, boundary: Boundary) -> torch.Tensor:
+    """Lengths a of covariances exp(-r / a) whose `integral_range` in square crops of a side is this; any shape.
+
+    That of a plane is 2 pi a^2. A crop has less, as the waves that it is measured by end at its border:
+    the sum over lags of exp(-r / a) and of how much a wave of the crop goes with itself at that lag.
+    """
+    x, lag = torch.arange(crop, dtype=torch.float64), torch.arange(1 - crop, crop, dtype=torch.float64)
+    alike = 1 - lag.abs() / crop
+    if boundary == "noflux":
+        wave = math.sqrt(2 / crop) * torch.cos(math.pi / crop * (x + 0.5))
+        overlap = torch.nn.functional.conv1d(wave.view(1, 1, -1), wave.view(1, 1, -1), padding=crop - 1)[0, 0]
+    else:
+        overlap = alike * torch.cos(2 * math.pi / crop * lag)
+    weight, distance = torch.outer(overlap, alike), torch.hypot(lag[:, None], lag[None])
+    lengths = torch.logspace(-1, math.log10(crop), LENGTHS, dtype=torch.float64)
+    made = torch.stack([(torch.exp(-distance / length) * weight).sum() for length in lengths])
+    made, most = made.cummax(0).values, int(made.argmax())
+    after = torch.searchsorted(made[: most + 1].contiguous(), ranges.contiguous()).clamp(1, most)
+    part = ((ranges - made[after - 1]) / (made[after] - made[after - 1])).clamp(0, 1)
+    return torch.lerp(lengths[after - 1], lengths[after], part)
 
 
 def cut_spectrum(fraction: float) -> torch.Tensor:

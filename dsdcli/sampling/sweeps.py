@@ -136,7 +136,10 @@ def begin(
     """
     generator = torch.Generator().manual_seed(seed)
     ranges = torch.tensor([m.config.integral_range for m in models], dtype=torch.float64)
-    fields = level_cut(torch.from_numpy(fractions), ranges, lattice, generator).numpy()[:, free]
+    config = models[0].config
+    crop = round(math.prod(config.size) ** 0.5)
+    cut = level_cut(torch.from_numpy(fractions), ranges, crop, config.boundary, lattice, generator)
+    fields = cut.numpy()[:, free]
     return assign(fields + _levels(fields, totals)[:, None], totals).astype(np.uint8)
 
 

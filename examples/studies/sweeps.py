@@ -7,6 +7,8 @@ for all variants and with the same seeds, and are compared with held-out cubes o
 over the phases in %: distances as of `dsd evaluate` (two-point correlation, chords, pore size, interface, Euler number,
 percolation); the interface of planes across z / y / x relative to real ones; specks, pieces of a phase of three
 voxels or fewer, in 10^4 voxels; CPU seconds a volume. The first line are training cubes, as many as volumes: the floor.
+A second table has the power of the first phase in bands of wavelengths (voxels) over that of the held-out cubes: of
+training cubes, of what the volumes begin with, and of every variant.
 """
 
 import time
@@ -14,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from shared import counts_of, options, print_row, print_table, slashed, to_model
 from skimage.measure import label
 
@@ -22,11 +25,13 @@ from dsdcli.evaluation.compare import mean_vector
 from dsdcli.evaluation.crops import matched_crops
 from dsdcli.evaluation.measures.surfaces import interfaces
 from dsdcli.evaluation.metrics import METRICS, measure
+from dsdcli.network.calibration import BANDS, band_power
 from dsdcli.network.catalogue import shipped_models
 from dsdcli.network.checkpoint import load_model
+from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
-from dsdcli.sampling.generate import stack_of
-from dsdcli.sampling.sweeps import PlaneSweeps, sweep
+from dsdcli.sampling.generate import sample_seed, stack_of
+from dsdcli.sampling.sweeps import PlaneSweeps, begin, sweep
 
 NAMES = ("two-point", "chords", "pore-size", "interface", "euler", "percolation")
 REPEATS = 8  # held-out cubes for each volume
@@ -49,6 +54,12 @@ def specks(stack: np.ndarray, phases: int) -> float:
     """Pieces of a phase of three voxels or fewer, in 10^4 voxels."""
     pieces = (np.bincount(label(image == k, connectivity=1).ravel())[1:] for image in stack for k in range(phases))
     return 1e4 * sum(int((sizes <= 3).sum()) for sizes in pieces) / stack.size
+
+
+def power(stack: np.ndarray, phases: int) -> np.ndarray:
+    """Of the first phase in the bands of `dsdcli.network.calibration`, over f (1 - f)."""
+    one = one_hot(torch.from_numpy(stack.astype(np.int64)), phases).double()
+    return band_power(one, Lattice(stack.shape[1:]))[:, 0].numpy()
 
 
 class Beside:
@@ -92,12 +103,26 @@ def main() -> None:
     print_table(["variant", "evaluations", *NAMES, "planes z / y / x", "specks", "s"])
     print_row(["training cubes", "", *beside.row(beside.train), ""])
     print_row(["held-out cubes", "", *beside.row(beside.cubes), ""])
+    free = np.ones(size, bool)
+    seeds = (sample_seed(chosen.seed, index) for index in range(chosen.n))
+    begun = [
+        begin((model,) * 3, own / free.size, own, Lattice(size), free, seed).reshape(size)
+        for own, seed in zip(totals, seeds, strict=True)
+    ]
+    powers = {"training cubes": beside.train, "beginning": np.argsort(phases)[np.stack(begun)]}
     for sweeps in chosen.variants:
         began = time.process_time()
         stack = stack_of(sweep((model,) * 3, totals, Lattice(size), sweeps, chosen.seed))
         took = (time.process_time() - began) / chosen.n
         words = ", ".join(f"{k}={v:g}" for k, v in vars(sweeps).items() if v != getattr(PlaneSweeps(), k)) or "default"
-        print_row([words, sweeps.evaluations, *beside.row(np.argsort(phases)[stack]), f"{took:.0f}"])
+        powers[words] = np.argsort(phases)[stack]
+        print_row([words, sweeps.evaluations, *beside.row(powers[words]), f"{took:.0f}"])
+    print()
+    real, columns = power(beside.cubes, len(phases)), [power(stack, len(phases)) for stack in powers.values()]
+    print_table(["wavelength", *powers])
+    for band, k in enumerate(BANDS):
+        if 2 * np.pi / k < 2 * chosen.size:
+            print_row([f"{2 * np.pi / k:.0f}", *(f"{column[band] / real[band]:.2f}" for column in columns)])
 
 
 if __name__ == "__main__":

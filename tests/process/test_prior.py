@@ -8,23 +8,26 @@ import torch
 
 from dsdcli.evaluation.measures.correlation import two_point
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.prior import level_cut
+from dsdcli.process.prior import crop_lengths, integral_range, level_cut
+
+CROP = 64  # side of the crops that integral ranges are of
 
 
 @pytest.mark.parametrize("boundary", ["noflux", "periodic"])
 @pytest.mark.parametrize(("ranges", "fraction"), [((60, 60, 60), 0.2), ((30, 60, 60), 0.5)])
 def test_a_cut_has_the_covariance_that_planes_ask_for(boundary, ranges, fraction):
     """exp(-r / a), of the lengths a whose planes have these integral ranges, along every axis."""
-    lattice, fractions = Lattice((40, 40, 40), boundary), torch.tensor([fraction, 1 - fraction])
+    lattice, fractions = Lattice((40, 40, 40), boundary), torch.tensor([fraction, 1 - fraction], dtype=torch.float64)
     asked = torch.tensor([[[own, -own], [-own, own]] for own in ranges], dtype=torch.float64)
     found = []
     for seed in range(4):
-        one, other = level_cut(fractions, asked, lattice, torch.Generator().manual_seed(seed)).numpy()
+        generator = torch.Generator().manual_seed(seed)
+        one, other = level_cut(fractions, asked, CROP, boundary, lattice, generator).numpy()
         cut = one - other
         found.append(two_point(cut > np.quantile(cut, 1 - fraction))[0])
     covariance = (np.mean(found, 0) - fraction**2) / (fraction * (1 - fraction))
-    z, y, x = ranges
-    lengths = [math.sqrt(square / (2 * math.pi)) for square in (y * x / z, z * x / y, z * y / x)]
+    z, y, x = crop_lengths(torch.tensor(ranges, dtype=torch.float64), CROP, boundary).tolist()
+    lengths = [y * x / z, z * x / y, z * y / x]
     least = 8 * math.pi * math.prod(lengths) / lattice.sites  # less on average, since the total is fixed
     for along, length in zip(covariance, lengths, strict=True):
         wanted = np.exp(-np.arange(1, 9) / length) - least
@@ -34,7 +37,39 @@ def test_a_cut_has_the_covariance_that_planes_ask_for(boundary, ranges, fraction
 
 def test_phases_that_exclude_each_other_do_so_in_the_fields():
     ranges = torch.tensor([[[50.0, -50.0, 0.0], [-50.0, 50.0, 0.0], [0.0, 0.0, 10.0]]] * 3, dtype=torch.float64)
-    fields = level_cut(torch.tensor([0.4, 0.4, 0.2]), ranges, Lattice((24, 24, 24)), torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    fields = level_cut(torch.tensor([0.4, 0.4, 0.2]), ranges, CROP, "noflux", Lattice((24, 24, 24)), generator)
     among = np.corrcoef(fields.flatten(1).numpy())
     assert among[0, 1] < -0.8 and abs(among[0, 2]) < 0.2
     assert fields.flatten(1).mean(1).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("walls", ["noflux", "periodic"])
+def test_crops_of_a_cut_have_the_integral_range_that_was_asked_for(walls):
+    """That of crops is a half to two thirds of that of planes: the waves of a crop end at its border."""
+    asked, side = 40.0, 32
+    ranges = torch.tensor([[[asked, -asked], [-asked, asked]]] * 3, dtype=torch.float64)
+    crops = []
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        half = torch.tensor([0.5, 0.5], dtype=torch.float64)
+        one, other = level_cut(half, ranges, side, walls, Lattice((96, 96, 96)), generator)
+        phase = (one > other).long()
+        for axis in range(3):
+            planes = phase.movedim(axis, 0)[::4].unfold(1, side, side).unfold(2, side, side).reshape(-1, side, side)
+            crops.append(torch.stack([planes, 1 - planes], 1))
+    assert integral_range(torch.cat(crops), walls)[0, 0] == pytest.approx(asked, rel=0.15)
+    (length,) = crop_lengths(torch.tensor([asked], dtype=torch.float64), side, walls).tolist()
+    assert 0.4 < asked / (2 * math.pi * length**2) < 0.8
+
+
+def test_a_cut_is_no_denser_at_a_wall():
+    ranges = torch.tensor([[[60.0, -60.0], [-60.0, 60.0]]] * 3, dtype=torch.float64)
+    fractions, share = torch.tensor([0.2, 0.8], dtype=torch.float64), []
+    for seed in range(8):
+        one, other = level_cut(
+            fractions, ranges, CROP, "noflux", Lattice((48, 48, 48)), torch.Generator().manual_seed(seed)
+        ).numpy()
+        cut = one - other > np.quantile(one - other, 0.8)
+        share.append(np.mean([plane.mean() for axis in range(3) for plane in np.moveaxis(cut, axis, 0)[[0, -1]]]))
+    assert np.mean(share) == pytest.approx(0.2, abs=0.02)

@@ -18,6 +18,7 @@ from dsdcli.network.calibration import shape
 from dsdcli.network.checkpoint import save_config, save_tensors
 from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.network.model import UndoNet
+from dsdcli.sampling.sweeps import PlaneSweeps
 from dsdcli.training.loss import losses
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import make_config
@@ -142,6 +143,15 @@ def test_rims(study, rock, model):
     rows = [line.strip("| ").split(" | ") for line in said.splitlines()]
     assert rows[0][:3] == ["dose", "in holes, network alone", "in holes, calibrated"]
     assert [row[0] for row in rows[2:5]] == ["0.3", "1", "3"] and all(row[1] == row[2] for row in rows[2:])
+
+
+def test_sweeps(study, rock, model):
+    said = study("sweeps.py", model, rock.path, "--size", 16, "-n", 1, "default", "sweeps=3,leaps=1")
+    rows = [line.strip("| ").split(" | ") for line in said.splitlines()]
+    assert [row[0] for row in rows[2:6]] == ["training cubes", "held-out cubes", "default", "sweeps=3, leaps=1"]
+    assert [row[1] for row in rows[4:6]] == [str(PlaneSweeps().evaluations), "9"]
+    assert rows[7] == ["wavelength", "training cubes", "beginning", "default", "sweeps=3, leaps=1"]
+    assert [row[0] for row in rows[9:]] == ["24", "17", "13", "8", "6", "4"]
 
 
 def test_digits(study, tmp_path, monkeypatch):
