@@ -3,11 +3,14 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import torch
+
 from dsdcli.data.phases import Phase
 from dsdcli.data.species import Species
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.claims import check_model
-from dsdcli.process.lattice import Boundary
+from dsdcli.process.lattice import Boundary, Lattice
+from dsdcli.process.prior import range_on
 
 FORMAT_VERSION = 3
 WITH_CLASSES = 4  # a model of several materials, which earlier releases cannot read
@@ -156,6 +159,12 @@ class ModelConfig:
     @property
     def ndim(self) -> int:
         return len(self.size)
+
+    def range_on(self, lattice: Lattice, kind: int | None = None) -> torch.Tensor:
+        """Integral range (C, C), float64, of images on a lattice, those of a class if told which."""
+        material = self if kind is None else self.classes[kind]
+        ranges = torch.tensor(material.integral_range, dtype=torch.float64)
+        return range_on(ranges, self.size, self.boundary, lattice)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` turns back into an equal config."""

@@ -1,14 +1,18 @@
 """Where the reverse walk starts: what is left of the longest waves at the largest dose."""
 
 import math
+from collections.abc import Sequence
+from functools import cache
 
 import torch
 
+from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Boundary, Lattice
 from dsdcli.process.waves import eigenvalues, from_waves, to_waves
 
-LENGTHS = 200  # that are tried
+LENGTHS = 60  # that are tried
+REACH = 12  # lengths beyond which nothing is left of a covariance
 APART = 4  # lengths of a covariance, that sites are apart which should not know of each other
 WAVENUMBERS = torch.linspace(0, 60, 2401, dtype=torch.float64)  # over the length of a covariance
 
@@ -124,7 +128,7 @@ def level_cut(
         float64 (K, *L), of mean 0.
     """
     own = torch.diagonal(ranges, dim1=1, dim2=2).clamp_min(1e-12)  # (3, K)
-    planes = crop_lengths(own, crop, boundary).square()
+    planes = crop_lengths(own, crop, boundary, 2).square()
     squares = (planes.log().sum(0) - 2 * planes.log()).exp()  # of the lengths along each axis
     relative = (ranges / torch.sqrt(own[:, :, None] * own[:, None, :])).mean(0)
     root = _root(relative)
@@ -148,26 +152,59 @@ def level_cut(
     return fields - fields.flatten(1).mean(1).view(-1, *(1,) * lattice.ndim)
 
 
-def crop_lengths(ranges: torch.Tensor, crop: int, boundary: Boundary) -> torch.Tensor:
-    """Lengths a of covariances exp(-r / a) whose `integral_range` in square crops of a side is this; any shape.
+def range_on(ranges: torch.Tensor, crop: Sequence[int], boundary: Boundary, lattice: Lattice) -> torch.Tensor:
+    """Integral range (C, C) of images on a lattice, from that of crops (C, C). Larger ones have more, since the waves
+    that it is measured by end at the border; of a hole, or where the lattice is no larger, it is that of crops.
 
-    That of a plane is 2 pi a^2. A crop has less, as the waves that it is measured by end at its border:
-    the sum over lags of exp(-r / a) and of how much a wave of the crop goes with itself at that lag.
+    Args:
+        crop, boundary: sides of the crops that it was measured on, and by which waves.
     """
-    x, lag = torch.arange(crop, dtype=torch.float64), torch.arange(1 - crop, crop, dtype=torch.float64)
-    alike = 1 - lag.abs() / crop
-    if boundary == "noflux":
-        wave = math.sqrt(2 / crop) * torch.cos(math.pi / crop * (x + 0.5))
-        overlap = torch.nn.functional.conv1d(wave.view(1, 1, -1), wave.view(1, 1, -1), padding=crop - 1)[0, 0]
-    else:
-        overlap = alike * torch.cos(2 * math.pi / crop * lag)
-    weight, distance = torch.outer(overlap, alike), torch.hypot(lag[:, None], lag[None])
-    lengths = torch.logspace(-1, math.log10(crop), LENGTHS, dtype=torch.float64)
-    made = torch.stack([(torch.exp(-distance / length) * weight).sum() for length in lengths])
-    made, most = made.cummax(0).values, int(made.argmax())
-    after = torch.searchsorted(made[: most + 1].contiguous(), ranges.contiguous()).clamp(1, most)
+    if isinstance(lattice, Hole) or lattice.sites <= math.prod(crop):
+        return ranges
+    own = torch.diagonal(ranges).clamp_min(1e-12)
+    side = round(math.prod(crop) ** (1 / len(crop)))
+    lengths = crop_lengths(own, side, boundary, len(crop))
+    more = crop_ranges(lengths, round(lattice.sites ** (1 / lattice.ndim)), lattice.boundary, lattice.ndim) / own
+    return ranges * torch.outer(more, more).sqrt()
+
+
+def crop_lengths(ranges: torch.Tensor, crop: int, boundary: Boundary, ndim: int) -> torch.Tensor:
+    """Lengths a of covariances exp(-r / a) whose `integral_range` in crops of a side is this; any shape."""
+    lengths, made = _table(crop, boundary, ndim)
+    after = torch.searchsorted(made, ranges.contiguous()).clamp(1, len(made) - 1)
     part = ((ranges - made[after - 1]) / (made[after] - made[after - 1])).clamp(0, 1)
     return torch.lerp(lengths[after - 1], lengths[after], part)
+
+
+@cache
+def _table(crop: int, boundary: Boundary, ndim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths, and the integral ranges in crops that follow, as far as these grow."""
+    lengths = torch.logspace(-1, math.log10(crop), LENGTHS, dtype=torch.float64)
+    made = crop_ranges(lengths, crop, boundary, ndim)
+    most = int(made.argmax()) + 1
+    return lengths[:most], made[:most].cummax(0).values.contiguous()
+
+
+def crop_ranges(lengths: torch.Tensor, crop: int, boundary: Boundary, ndim: int) -> torch.Tensor:
+    """What `integral_range` has of covariances exp(-r / a) in crops of a side, for lengths a (n,).
+
+    The sum over lags of exp(-r / a) and of how much the longest wave of the crop goes with itself at that lag. In a
+    plane it would be 2 pi a^2.
+    """
+    reach = min(crop, math.ceil(REACH * float(lengths.max())))
+    x, lag = torch.arange(crop, dtype=torch.float64), torch.arange(reach, dtype=torch.float64)
+    alike = 1 - lag / crop
+    if boundary == "noflux":
+        wave = math.sqrt(2 / crop) * torch.cos(math.pi / crop * (x + 0.5))
+        overlap = torch.stack([wave[: crop - d] @ wave[d:] for d in range(reach)])
+    else:
+        overlap = alike * torch.cos(2 * math.pi / crop * lag)
+    both = torch.where(lag > 0, 2.0, 1.0)  # lags of either sign
+    weight, square = overlap * both, lag**2
+    for _ in range(ndim - 1):
+        weight, square = weight[..., None] * (alike * both), square[..., None] + lag**2
+    distance = square.sqrt()
+    return torch.stack([(torch.exp(-distance / length) * weight).sum() for length in lengths])
 
 
 def cut_spectrum(fraction: float) -> torch.Tensor:

@@ -70,8 +70,7 @@ def generate_slab(
     """
     config, lattice = model.config, slab.lattice
     device = next(model.parameters()).device
-    material = config if kind is None else config.classes[kind]
-    spectrum = torch.tensor(material.integral_range, dtype=torch.float64, device=device)
+    spectrum = config.range_on(lattice, kind).to(device)
     fractions = torch.tensor(totals / lattice.sites, dtype=torch.float64, device=device)
     net = SlabNet(model, slab, fractions.float(), kind)
     dose = max(START * config.dose_max, sampler.dose_end)

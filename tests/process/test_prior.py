@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dsdcli.evaluation.measures.correlation import two_point
+from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.prior import crop_lengths, integral_range, level_cut
+from dsdcli.process.prior import crop_lengths, crop_ranges, integral_range, level_cut, range_on
 
 CROP = 64  # side of the crops that integral ranges are of
 
@@ -26,7 +27,7 @@ def test_a_cut_has_the_covariance_that_planes_ask_for(boundary, ranges, fraction
         cut = one - other
         found.append(two_point(cut > np.quantile(cut, 1 - fraction))[0])
     covariance = (np.mean(found, 0) - fraction**2) / (fraction * (1 - fraction))
-    z, y, x = crop_lengths(torch.tensor(ranges, dtype=torch.float64), CROP, boundary).tolist()
+    z, y, x = crop_lengths(torch.tensor(ranges, dtype=torch.float64), CROP, boundary, 2).tolist()
     lengths = [y * x / z, z * x / y, z * y / x]
     least = 8 * math.pi * math.prod(lengths) / lattice.sites  # less on average, since the total is fixed
     for along, length in zip(covariance, lengths, strict=True):
@@ -59,7 +60,7 @@ def test_crops_of_a_cut_have_the_integral_range_that_was_asked_for(walls):
             planes = phase.movedim(axis, 0)[::4].unfold(1, side, side).unfold(2, side, side).reshape(-1, side, side)
             crops.append(torch.stack([planes, 1 - planes], 1))
     assert integral_range(torch.cat(crops), walls)[0, 0] == pytest.approx(asked, rel=0.15)
-    (length,) = crop_lengths(torch.tensor([asked], dtype=torch.float64), side, walls).tolist()
+    (length,) = crop_lengths(torch.tensor([asked], dtype=torch.float64), side, walls, 2).tolist()
     assert 0.4 < asked / (2 * math.pi * length**2) < 0.8
 
 
@@ -73,3 +74,32 @@ def test_a_cut_is_no_denser_at_a_wall():
         cut = one - other > np.quantile(one - other, 0.8)
         share.append(np.mean([plane.mean() for axis in range(3) for plane in np.moveaxis(cut, axis, 0)[[0, -1]]]))
     assert np.mean(share) == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize("boundary", ["noflux", "periodic"])
+@pytest.mark.parametrize("sides", [(64, 64), (48, 48, 48)])
+def test_a_larger_image_has_the_integral_range_of_its_own_crops(boundary, sides):
+    """Of one covariance, whatever the crops that it was measured on; of the crops' own size, exactly that of them."""
+    length, ndim = 4.0, len(sides)
+    lengths = torch.tensor([length, length / 2], dtype=torch.float64)
+    small, large = (crop_ranges(lengths, side, boundary, ndim) for side in (24, sides[0]))
+    between = torch.tensor([[1.0, -0.5], [-0.5, 1.0]], dtype=torch.float64)
+    crops = between * torch.outer(small, small).sqrt()
+    found = range_on(crops, (24,) * ndim, boundary, Lattice(sides, boundary))
+    torch.testing.assert_close(found, between * torch.outer(large, large).sqrt(), rtol=0.01, atol=0)
+    assert (found.diagonal() > 1.1 * small).all()
+    mask = np.ones(sides, bool)
+    mask[0] = False
+    for lattice in (Lattice((24,) * ndim, boundary), Hole(sides, boundary, mask=mask)):
+        assert range_on(crops, (24,) * ndim, boundary, lattice) is crops
+
+
+def test_the_sum_over_lags_is_the_variance_of_the_waves():
+    side, length = 12, 3.0
+    x = np.arange(side)
+    wave = np.sqrt(2 / side) * np.cos(np.pi / side * (x + 0.5))
+    z, y = np.meshgrid(x, x, indexing="ij")
+    amplitude = (wave[z] / np.sqrt(side)).ravel()
+    covariance = np.exp(-np.hypot(z.ravel()[:, None] - z.ravel(), y.ravel()[:, None] - y.ravel()) / length)
+    (found,) = crop_ranges(torch.tensor([length], dtype=torch.float64), side, "noflux", 2).tolist()
+    assert found == pytest.approx(amplitude @ covariance @ amplitude)
