@@ -71,6 +71,13 @@ def save_model(folder, dataset, size):
     save_tensors(folder / "model.safetensors", model.state_dict())
 
 
+@pytest.fixture(autouse=True)
+def few_cut_crops(monkeypatch):
+    """What ends every training takes a tenth of the time."""
+    monkeypatch.setattr("dsdcli.training.beside.HOLES", 2)
+    monkeypatch.setattr("dsdcli.training.beside.MOST_CROPS", 8)
+
+
 @pytest.fixture
 def rock(tmp_path):
     """Two phases, pore 0.3."""

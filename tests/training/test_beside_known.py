@@ -20,8 +20,10 @@ from .test_training import make_settings
 
 
 @pytest.fixture
-def silent(electrode):
+def silent(electrode, monkeypatch):
     """A network that says nothing: all phases are equally likely everywhere."""
+    monkeypatch.setattr("dsdcli.training.beside.HOLES", 16)
+    monkeypatch.setattr("dsdcli.training.beside.MOST_CROPS", 256)
     config = make_config(electrode, make_settings(size=(16, 16)))
     return UndoNet(replace(config, architecture=Architecture((8,), blocks=1, fine=4))).eval()
 
