@@ -12,6 +12,8 @@ from dsdcli.process.lattice import Boundary, Lattice
 from dsdcli.process.waves import eigenvalues, from_waves, to_waves
 
 LENGTHS = 60  # that are tried
+WIDE = 10  # lengths that a crop must be wide
+PLANE = {1: 2.0, 2: 2 * math.pi, 3: 8 * math.pi}  # integral range of exp(-r) in an endless image
 REACH = 12  # lengths beyond which nothing is left of a covariance
 APART = 4  # lengths of a covariance, that sites are apart which should not know of each other
 WAVENUMBERS = torch.linspace(0, 60, 2401, dtype=torch.float64)  # over the length of a covariance
@@ -154,7 +156,8 @@ def level_cut(
 
 def range_on(ranges: torch.Tensor, crop: Sequence[int], boundary: Boundary, lattice: Lattice) -> torch.Tensor:
     """Integral range (C, C) of images on a lattice, from that of crops (C, C). Larger ones have more, since the waves
-    that it is measured by end at the border; of a hole, or where the lattice is no larger, it is that of crops.
+    that it is measured by end at the border. Of a hole, where the lattice is no larger, and where crops are too narrow
+    to tell of longer waves, it is that of crops.
 
     Args:
         crop, boundary: sides of the crops that it was measured on, and by which waves.
@@ -164,16 +167,22 @@ def range_on(ranges: torch.Tensor, crop: Sequence[int], boundary: Boundary, latt
     own = torch.diagonal(ranges).clamp_min(1e-12)
     side = round(math.prod(crop) ** (1 / len(crop)))
     lengths = crop_lengths(own, side, boundary, len(crop))
-    more = crop_ranges(lengths, round(lattice.sites ** (1 / lattice.ndim)), lattice.boundary, lattice.ndim) / own
+    if WIDE * float(lengths.max()) > side:
+        return ranges
+    wide = round(lattice.sites ** (1 / lattice.ndim))
+    more = crop_ranges(lengths, wide, lattice.boundary, lattice.ndim) / own
     return ranges * torch.outer(more, more).sqrt()
 
 
 def crop_lengths(ranges: torch.Tensor, crop: int, boundary: Boundary, ndim: int) -> torch.Tensor:
-    """Lengths a of covariances exp(-r / a) whose `integral_range` in crops of a side is this; any shape."""
+    """Lengths a of covariances exp(-r / a) whose `integral_range` in crops of a side is this; any shape. Where a crop
+    would be less than `WIDE` lengths wide, it says little of them, and they are at most as if it ended nowhere.
+    """
     lengths, made = _table(crop, boundary, ndim)
     after = torch.searchsorted(made, ranges.contiguous()).clamp(1, len(made) - 1)
     part = ((ranges - made[after - 1]) / (made[after] - made[after - 1])).clamp(0, 1)
-    return torch.lerp(lengths[after - 1], lengths[after], part)
+    endless = (ranges / PLANE[ndim]) ** (1 / ndim)
+    return torch.lerp(lengths[after - 1], lengths[after], part).minimum(endless.clamp_min(crop / WIDE))
 
 
 @cache

@@ -48,7 +48,7 @@ def test_phases_that_exclude_each_other_do_so_in_the_fields():
 @pytest.mark.parametrize("walls", ["noflux", "periodic"])
 def test_crops_of_a_cut_have_the_integral_range_that_was_asked_for(walls):
     """That of crops is a half to two thirds of that of planes: the waves of a crop end at its border."""
-    asked, side = 40.0, 32
+    asked, side = 25.0, 32
     ranges = torch.tensor([[[asked, -asked], [-asked, asked]]] * 3, dtype=torch.float64)
     crops = []
     for seed in range(3):
@@ -80,7 +80,7 @@ def test_a_cut_is_no_denser_at_a_wall():
 @pytest.mark.parametrize("sides", [(64, 64), (48, 48, 48)])
 def test_a_larger_image_has_the_integral_range_of_its_own_crops(boundary, sides):
     """Of one covariance, whatever the crops that it was measured on; of the crops' own size, exactly that of them."""
-    length, ndim = 4.0, len(sides)
+    length, ndim = 2.2, len(sides)
     lengths = torch.tensor([length, length / 2], dtype=torch.float64)
     small, large = (crop_ranges(lengths, side, boundary, ndim) for side in (24, sides[0]))
     between = torch.tensor([[1.0, -0.5], [-0.5, 1.0]], dtype=torch.float64)
@@ -103,3 +103,13 @@ def test_the_sum_over_lags_is_the_variance_of_the_waves():
     covariance = np.exp(-np.hypot(z.ravel()[:, None] - z.ravel(), y.ravel()[:, None] - y.ravel()) / length)
     (found,) = crop_ranges(torch.tensor([length], dtype=torch.float64), side, "noflux", 2).tolist()
     assert found == pytest.approx(amplitude @ covariance @ amplitude)
+
+
+def test_narrow_crops_say_nothing_of_longer_waves():
+    """What a crop of less than ten lengths has is far from that of a wide image, and would be taken for anything."""
+    (own,) = crop_ranges(torch.tensor([8.0], dtype=torch.float64), 32, "noflux", 3).tolist()
+    crops = torch.tensor([[own, -own], [-own, own]], dtype=torch.float64)
+    assert torch.equal(range_on(crops, (32, 32, 32), "noflux", Lattice((64, 64, 64))), crops)
+    for most in (own, 1e6):
+        (length,) = crop_lengths(torch.tensor([most], dtype=torch.float64), 32, "noflux", 3).tolist()
+        assert length <= max(3.2, (most / (8 * math.pi)) ** (1 / 3)) + 1e-9
