@@ -58,6 +58,7 @@ def stream(
     eta: float | None = None,
     grid: str | None = None,
     tolerance: float | None = None,
+    sweeps: int | None = None,
     batch: int | None = None,
     seed: int | None = None,
     indices: range | None = None,
@@ -103,6 +104,7 @@ def stream(
         guidance: how much class and target count: 1 as trained, more to exaggerate what sets them apart.
         sampler: name of a registered sampler, or a sampler; by default "trapezoidal", or "adaptive" with a tolerance.
         steps, eta, grid, tolerance: settings of the sampler, where it is given by name.
+        sweeps: over the planes of a volume by 2D models; more of them smooth, fewer leave specks.
         batch: samples computed at a time, which changes memory and speed, not the samples.
         seed: by default a new one.
         indices: make only these samples of the job, one after another: ranges that cover ``range(n)`` make, with one
@@ -141,7 +143,7 @@ def stream(
     targets = make_targets(target, config, model.path.name, ndim, str(model.device), note)
     job = job.towards(class_name, targets, guidance)
     told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)
-    job = job.knowing() if told else job
+    job = (job.knowing() if told else job).swept(sweeps)
     if ranks is not None:
         if told or profile or field or exact_in is not None:
             raise UsageError("slabs have exact counts in all; leave out `profile`, `field`, `exact_in` and `known`")

@@ -109,6 +109,18 @@ class Job:
         """The job where voxels are known: volumes of planes are renewed from a larger dose on."""
         return replace(self, settings=FROM_FAR) if isinstance(self.settings, PlaneSweeps) else self
 
+    def swept(self, sweeps: int | None) -> "Job":
+        """The job with so many sweeps over the planes of a volume; ``None`` leaves their number.
+
+        Raises:
+            UsageError: fewer than one, or no volume of planes.
+        """
+        if sweeps is None:
+            return self
+        if not isinstance(self.settings, PlaneSweeps):
+            raise UsageError("`sweeps` are over the planes of a volume that 2D models make; leave it out")
+        return replace(self, settings=replace(self.settings, sweeps=sweeps))
+
     def check_memory(self, number: int) -> None:
         """See, before the work, that there is memory for so many samples, but for those that are kept.
 

@@ -102,3 +102,15 @@ def test_fillings_from_arrays_and_from_files_are_the_same(model, dsd, folder):
     assert np.array_equal(model.inpaint("scan.npy", 3, masks=[mask], steps=2, seed=4).stack, fillings.stack)
     assert fillings.save("python.npy").sheet.read_bytes() == (folder / "command.png").read_bytes()
     assert np.array_equal(fillings.mask, mask)
+
+
+def test_volumes_of_planes_take_as_many_sweeps_as_are_asked_for(dsd, folder):
+    words = ("generate", "--model", "model", "-n", 1, "--seed", 1)
+    code, _, err = dsd(*words, "--size", "6x7x8", "--sweeps", 2, "-o", "v.npy")
+    assert code == 0, err
+    about = json.loads((folder / "v.json").read_text())
+    assert (about["sampler"]["name"], about["sampler"]["sweeps"]) == ("sweeps", 2)
+    assert about["samples"][0]["requested"] == about["samples"][0]["achieved"]
+    code, _, err = dsd(*words, "--sweeps", 2, "-o", "w.npy")
+    assert (code, "--sweeps are over the planes of a volume that 2D models make; leave it out" in err) == (2, True)
+    assert not (folder / "w.npy").exists()
