@@ -106,7 +106,7 @@ def lacks(table: torch.Tensor, most: float, dose: torch.Tensor, k: torch.Tensor)
 
 def _of_waves(columns: torch.Tensor, most: float, dose: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Columns of a table (doses, bands, C, n) at doses (B,) and wavenumbers (*L): n of (B, C, *L)."""
-    at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
+    at = row_of(dose, LEAST_DOSE, most, DOSES)
     place = _place(k)
     of_wave = torch.stack([between(one, place) for one in between(columns, at)])  # (B, sites, C, n)
     return of_wave.movedim(1, -1).unflatten(-1, k.shape).unbind(2)
@@ -289,6 +289,11 @@ def _place(k: torch.Tensor) -> torch.Tensor:
     at = k.flatten().clamp_min(1e-9).log()
     upper = torch.bucketize(at, middle).clamp(1, len(BANDS) - 1)
     return upper - 1 + (at - middle[upper - 1]) / (middle[upper] - middle[upper - 1])
+
+
+def row_of(dose: torch.Tensor, least: float, most: float, rows: int) -> torch.Tensor:
+    """Where doses (B,) lie among rows that are spaced evenly in their logarithm: (B,)."""
+    return (dose.log() - math.log(least)) / math.log(most / least) * (rows - 1)
 
 
 def between(table: torch.Tensor, at: torch.Tensor) -> torch.Tensor:

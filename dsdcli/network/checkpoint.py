@@ -9,11 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from dsdcli.errors import DataError, UsageError
 from dsdcli.files import atomic, parse_json, write_json
-from dsdcli.network import calibration, neighbours
 from dsdcli.network.catalogue import CONFIG, WEIGHTS
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.intensity import network_of
-from dsdcli.network.model import UndoNet
+from dsdcli.network.model import TABLES, UndoNet
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -118,7 +117,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
 
 def _make_room(model: UndoNet, tensors: dict[str, torch.Tensor]) -> None:
     """Give a model the tables that come with its weights."""
-    for name, shape in (("calibration", calibration.shape), ("neighbours", neighbours.shape)):
+    for name, shape in TABLES.items():
         if name in tensors:
             setattr(model, name, torch.empty(shape(model.phases)))
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dsdcli.network import calibration, neighbours
 from dsdcli.network.calibration import LEAST_DOSE, corrected, pull
 from dsdcli.network.conditions import class_features, dose_features, names, property_features
 from dsdcli.network.config import ModelConfig
@@ -19,6 +20,8 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
 
 CERTAIN = 40.0  # logit of a phase that is known
+# Tables that come with some weights, and are of these alone: their shapes, for a number of phases.
+TABLES = {"calibration": calibration.shape, "neighbours": neighbours.shape}
 NEAR = 12  # voxels from a known one within which the guess is not calibrated
 
 
@@ -90,11 +93,14 @@ class UndoNet(nn.Module):
         classes, properties = ([each.name for each in told] for told in (config.classes, config.properties))
         self.conditions = names(self.phases, classes, properties)
         condition = len(self.conditions)
-        self.calibration: torch.Tensor | None
-        self.register_buffer("calibration", None)
-        self.neighbours: torch.Tensor | None
-        self.register_buffer("neighbours", None)
+        self._without_tables()
         self.net = LocalNet(config.ndim, inputs, outputs, condition, config.architecture)
+
+    def _without_tables(self) -> None:
+        self.calibration: torch.Tensor | None
+        self.neighbours: torch.Tensor | None
+        for name in TABLES:
+            self.register_buffer(name, None)
 
     def forward(
         self,
@@ -126,7 +132,7 @@ class UndoNet(nn.Module):
             far = far_from(given.known, walkable).split(sizes)
             parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             logits = torch.cat([self._calibrated(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
-            logits = given.impose(self._beside_known(logits, counts, dose, walkable, given.known, periodic))
+            logits = given.impose(self._beside_known(logits, counts, dose, domains, given.known))
             clean = logits.softmax(1)
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             followed = torch.cat([self.followed(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
@@ -172,14 +178,16 @@ class UndoNet(nn.Module):
         logits: torch.Tensor,
         counts: torch.Tensor,
         dose: torch.Tensor,
-        walkable: torch.Tensor,
+        domains: Sequence[tuple[int, Lattice]],
         known: torch.Tensor | None,
-        periodic: bool,
     ) -> torch.Tensor:
         """Logits with what frozen and known voxels say of those beside them (`dsdcli.network.neighbours`)."""
         if self.neighbours is None:
             return logits
-        frozen = None if walkable.all() else (counts > 0) & ~walkable[:, None]
+        frozen = None
+        if any(isinstance(lattice, Hole) for _, lattice in domains):
+            frozen = (counts > 0) & ~where_walkable(domains, counts.device)[:, None]
+        periodic = domains[0][1].boundary == "periodic"
         for table, seen in zip(self.neighbours, (frozen, known), strict=True):
             if seen is not None:
                 logits = logits + evidence(table, self.config.dose_max, dose, beside(seen, periodic))

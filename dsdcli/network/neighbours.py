@@ -2,9 +2,10 @@
 for.
 
 A voxel beside a known one nearly always has its phase, whatever the dose. Few voxels lie beside known ones, and the
-loss of large doses is small, so that a network learns this too faintly: at large doses it expects half as many unlike
-neighbours again across the rim of a hole as there are. What is missing can be measured: for each dose the evidence, in
-the log-odds of the phases, of a neighbour that is known to have each of them (method.md, section 8).
+loss of large doses is small, so that a network learns this too faintly: at large doses it expects half to three
+quarters as many unlike neighbours again across the rim of a hole as there are. What is missing can be measured: for
+each dose the evidence, in the log-odds of the phases, of a neighbour that is known to have each of them (method.md,
+section 8).
 """
 
 import math
@@ -12,7 +13,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from dsdcli.network.calibration import between
+from dsdcli.network.calibration import between, row_of
 
 DOSES = 8  # spaced evenly in log s, from the least to the largest of the model; constant beyond
 LEAST_DOSE = 0.1
@@ -46,7 +47,7 @@ def beside(known: torch.Tensor, periodic: bool) -> torch.Tensor:
 def evidence(table: torch.Tensor, most: float, dose: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
     """What known neighbours (B, K, *L) add to the logits (B, K, *L) at doses (B,), by a table (DOSES, K, K) that was
     made for doses up to ``most``."""
-    at = (dose.log() - math.log(LEAST_DOSE)) / math.log(most / LEAST_DOSE) * (DOSES - 1)
+    at = row_of(dose, LEAST_DOSE, most, DOSES)
     return torch.einsum("bqp,bq...->bp...", between(table, at), neighbours)
 
 

@@ -13,7 +13,7 @@ from dsdcli.process.waves import eigenvalues, from_waves, to_waves
 
 LENGTHS = 60  # that are tried
 WIDE = 10  # lengths that a crop must be wide
-PLANE = {1: 2.0, 2: 2 * math.pi, 3: 8 * math.pi}  # integral range of exp(-r) in an endless image
+PLANE = {2: 2 * math.pi, 3: 8 * math.pi}  # integral range of exp(-r) in an endless image
 REACH = 12  # lengths beyond which nothing is left of a covariance
 APART = 4  # lengths of a covariance, that sites are apart which should not know of each other
 WAVENUMBERS = torch.linspace(0, 60, 2401, dtype=torch.float64)  # over the length of a covariance
@@ -105,12 +105,7 @@ def _root(covariance: torch.Tensor) -> torch.Tensor:
 
 
 def level_cut(
-    fractions: torch.Tensor,
-    ranges: torch.Tensor,
-    crop: int,
-    boundary: Boundary,
-    lattice: Lattice,
-    generator: torch.Generator,
+    fractions: torch.Tensor, ranges: torch.Tensor, planes: torch.Tensor, lattice: Lattice, generator: torch.Generator
 ) -> torch.Tensor:
     """Gaussian fields of a volume; where each phase has the largest, with offsets that give it its volume, the
     two-point correlation is that which follows from the integral ranges of planes.
@@ -124,13 +119,13 @@ def level_cut(
     Args:
         fractions: (K,).
         ranges: (3, K, K), of the planes across each axis, from `integral_range`.
-        crop, boundary: side of the square crops that they were measured on, and by which waves.
+        planes: (3, K), lengths of the covariance in these planes, from `crop_lengths`.
 
     Returns:
         float64 (K, *L), of mean 0.
     """
     own = torch.diagonal(ranges, dim1=1, dim2=2).clamp_min(1e-12)  # (3, K)
-    planes = crop_lengths(own, crop, boundary, 2).square()
+    planes = planes.square()
     squares = (planes.log().sum(0) - 2 * planes.log()).exp()  # of the lengths along each axis
     relative = (ranges / torch.sqrt(own[:, :, None] * own[:, None, :])).mean(0)
     root = _root(relative)
@@ -165,24 +160,28 @@ def range_on(ranges: torch.Tensor, crop: Sequence[int], boundary: Boundary, latt
     if isinstance(lattice, Hole) or lattice.sites <= math.prod(crop):
         return ranges
     own = torch.diagonal(ranges).clamp_min(1e-12)
-    side = round(math.prod(crop) ** (1 / len(crop)))
-    lengths = crop_lengths(own, side, boundary, len(crop))
-    if WIDE * float(lengths.max()) > side:
+    lengths = crop_lengths(own, crop, boundary)
+    if WIDE * float(lengths.max()) > _side(crop):
         return ranges
-    wide = round(lattice.sites ** (1 / lattice.ndim))
-    more = crop_ranges(lengths, wide, lattice.boundary, lattice.ndim) / own
+    more = crop_ranges(lengths, _side(lattice.shape), lattice.boundary, lattice.ndim) / own
     return ranges * torch.outer(more, more).sqrt()
 
 
-def crop_lengths(ranges: torch.Tensor, crop: int, boundary: Boundary, ndim: int) -> torch.Tensor:
-    """Lengths a of covariances exp(-r / a) whose `integral_range` in crops of a side is this; any shape. Where a crop
+def _side(shape: Sequence[int]) -> int:
+    """Of the square or cube that is as large."""
+    return round(math.prod(shape) ** (1 / len(shape)))
+
+
+def crop_lengths(ranges: torch.Tensor, crop: Sequence[int], boundary: Boundary) -> torch.Tensor:
+    """Lengths a of covariances exp(-r / a) whose `integral_range` in crops is this; any shape. Where a crop
     would be less than `WIDE` lengths wide, it says little of them, and they are at most as if it ended nowhere.
     """
-    lengths, made = _table(crop, boundary, ndim)
+    side, ndim = _side(crop), len(crop)
+    lengths, made = _table(side, boundary, ndim)
     after = torch.searchsorted(made, ranges.contiguous()).clamp(1, len(made) - 1)
     part = ((ranges - made[after - 1]) / (made[after] - made[after - 1])).clamp(0, 1)
     endless = (ranges / PLANE[ndim]) ** (1 / ndim)
-    return torch.lerp(lengths[after - 1], lengths[after], part).minimum(endless.clamp_min(crop / WIDE))
+    return torch.lerp(lengths[after - 1], lengths[after], part).minimum(endless.clamp_min(side / WIDE))
 
 
 @cache

@@ -12,7 +12,7 @@ from dsdcli.errors import UsageError
 from dsdcli.network.model import NOTHING, Given, UndoNet
 from dsdcli.process.image import Decoded, assign, one_hot, place
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.prior import level_cut
+from dsdcli.process.prior import crop_lengths, level_cut
 from dsdcli.process.walk import diffuse
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.generate import Progress, sample_seed, settle
@@ -136,9 +136,9 @@ def begin(
     """
     generator = torch.Generator().manual_seed(seed)
     ranges = torch.tensor([m.config.integral_range for m in models], dtype=torch.float64)
-    config = models[0].config
-    crop = round(math.prod(config.size) ** 0.5)
-    cut = level_cut(torch.from_numpy(fractions), ranges, crop, config.boundary, lattice, generator)
+    configs = [model.config for model in models]
+    planes = [crop_lengths(r.diagonal(), c.size, c.boundary) for r, c in zip(ranges, configs, strict=True)]
+    cut = level_cut(torch.from_numpy(fractions), ranges, torch.stack(planes), lattice, generator)
     fields = cut.numpy()[:, free]
     return assign(fields + _levels(fields, totals)[:, None], totals).astype(np.uint8)
 

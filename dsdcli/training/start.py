@@ -2,7 +2,7 @@
 
 from dsdcli.errors import UsageError
 from dsdcli.network.conditions import retold
-from dsdcli.network.model import UndoNet
+from dsdcli.network.model import TABLES, UndoNet
 
 
 def start_from(model: UndoNet, *networks: UndoNet) -> None:
@@ -13,8 +13,7 @@ def start_from(model: UndoNet, *networks: UndoNet) -> None:
         UsageError: they differ in architecture, dimension or number of phases.
     """
     for network in networks:
-        tables = ("calibration", "neighbours")  # of these weights alone
-        weights = {name: tensor for name, tensor in model.state_dict().items() if name not in tables}
+        weights = {name: tensor for name, tensor in model.state_dict().items() if name not in TABLES}
         if model.conditions != network.conditions:
             weights = retold(weights, model.conditions, network.conditions)
         try:

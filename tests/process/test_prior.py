@@ -14,6 +14,12 @@ from dsdcli.process.prior import crop_lengths, crop_ranges, integral_range, leve
 CROP = 64  # side of the crops that integral ranges are of
 
 
+def cut_as(fractions, ranges, side, walls, lattice, seed):
+    """A level cut for the integral ranges of crops of a side."""
+    lengths = crop_lengths(ranges.diagonal(dim1=1, dim2=2), (side, side), walls)
+    return level_cut(fractions, ranges, lengths, lattice, torch.Generator().manual_seed(seed))
+
+
 @pytest.mark.parametrize("boundary", ["noflux", "periodic"])
 @pytest.mark.parametrize(("ranges", "fraction"), [((60, 60, 60), 0.2), ((30, 60, 60), 0.5)])
 def test_a_cut_has_the_covariance_that_planes_ask_for(boundary, ranges, fraction):
@@ -22,12 +28,11 @@ def test_a_cut_has_the_covariance_that_planes_ask_for(boundary, ranges, fraction
     asked = torch.tensor([[[own, -own], [-own, own]] for own in ranges], dtype=torch.float64)
     found = []
     for seed in range(4):
-        generator = torch.Generator().manual_seed(seed)
-        one, other = level_cut(fractions, asked, CROP, boundary, lattice, generator).numpy()
+        one, other = cut_as(fractions, asked, CROP, boundary, lattice, seed).numpy()
         cut = one - other
         found.append(two_point(cut > np.quantile(cut, 1 - fraction))[0])
     covariance = (np.mean(found, 0) - fraction**2) / (fraction * (1 - fraction))
-    z, y, x = crop_lengths(torch.tensor(ranges, dtype=torch.float64), CROP, boundary, 2).tolist()
+    z, y, x = crop_lengths(torch.tensor(ranges, dtype=torch.float64), (CROP, CROP), boundary).tolist()
     lengths = [y * x / z, z * x / y, z * y / x]
     least = 8 * math.pi * math.prod(lengths) / lattice.sites  # less on average, since the total is fixed
     for along, length in zip(covariance, lengths, strict=True):
@@ -38,8 +43,7 @@ def test_a_cut_has_the_covariance_that_planes_ask_for(boundary, ranges, fraction
 
 def test_phases_that_exclude_each_other_do_so_in_the_fields():
     ranges = torch.tensor([[[50.0, -50.0, 0.0], [-50.0, 50.0, 0.0], [0.0, 0.0, 10.0]]] * 3, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    fields = level_cut(torch.tensor([0.4, 0.4, 0.2]), ranges, CROP, "noflux", Lattice((24, 24, 24)), generator)
+    fields = cut_as(torch.tensor([0.4, 0.4, 0.2]), ranges, CROP, "noflux", Lattice((24, 24, 24)), 0)
     among = np.corrcoef(fields.flatten(1).numpy())
     assert among[0, 1] < -0.8 and abs(among[0, 2]) < 0.2
     assert fields.flatten(1).mean(1).abs().max() < 1e-9
@@ -52,15 +56,14 @@ def test_crops_of_a_cut_have_the_integral_range_that_was_asked_for(walls):
     ranges = torch.tensor([[[asked, -asked], [-asked, asked]]] * 3, dtype=torch.float64)
     crops = []
     for seed in range(3):
-        generator = torch.Generator().manual_seed(seed)
         half = torch.tensor([0.5, 0.5], dtype=torch.float64)
-        one, other = level_cut(half, ranges, side, walls, Lattice((96, 96, 96)), generator)
+        one, other = cut_as(half, ranges, side, walls, Lattice((96, 96, 96)), seed)
         phase = (one > other).long()
         for axis in range(3):
             planes = phase.movedim(axis, 0)[::4].unfold(1, side, side).unfold(2, side, side).reshape(-1, side, side)
             crops.append(torch.stack([planes, 1 - planes], 1))
     assert integral_range(torch.cat(crops), walls)[0, 0] == pytest.approx(asked, rel=0.15)
-    (length,) = crop_lengths(torch.tensor([asked], dtype=torch.float64), side, walls, 2).tolist()
+    (length,) = crop_lengths(torch.tensor([asked], dtype=torch.float64), (side, side), walls).tolist()
     assert 0.4 < asked / (2 * math.pi * length**2) < 0.8
 
 
@@ -68,9 +71,7 @@ def test_a_cut_is_no_denser_at_a_wall():
     ranges = torch.tensor([[[60.0, -60.0], [-60.0, 60.0]]] * 3, dtype=torch.float64)
     fractions, share = torch.tensor([0.2, 0.8], dtype=torch.float64), []
     for seed in range(8):
-        one, other = level_cut(
-            fractions, ranges, CROP, "noflux", Lattice((48, 48, 48)), torch.Generator().manual_seed(seed)
-        ).numpy()
+        one, other = cut_as(fractions, ranges, CROP, "noflux", Lattice((48, 48, 48)), seed).numpy()
         cut = one - other > np.quantile(one - other, 0.8)
         share.append(np.mean([plane.mean() for axis in range(3) for plane in np.moveaxis(cut, axis, 0)[[0, -1]]]))
     assert np.mean(share) == pytest.approx(0.2, abs=0.02)
@@ -111,5 +112,5 @@ def test_narrow_crops_say_nothing_of_longer_waves():
     crops = torch.tensor([[own, -own], [-own, own]], dtype=torch.float64)
     assert torch.equal(range_on(crops, (32, 32, 32), "noflux", Lattice((64, 64, 64))), crops)
     for most in (own, 1e6):
-        (length,) = crop_lengths(torch.tensor([most], dtype=torch.float64), 32, "noflux", 3).tolist()
+        (length,) = crop_lengths(torch.tensor([most], dtype=torch.float64), (32, 32, 32), "noflux").tolist()
         assert length <= max(3.2, (most / (8 * math.pi)) ** (1 / 3)) + 1e-9
