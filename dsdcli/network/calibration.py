@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
+from dsdcli.network.tables import between, row_of
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.waves import from_waves, to_waves, wavenumbers
 
@@ -289,16 +290,3 @@ def _place(k: torch.Tensor) -> torch.Tensor:
     at = k.flatten().clamp_min(1e-9).log()
     upper = torch.bucketize(at, middle).clamp(1, len(BANDS) - 1)
     return upper - 1 + (at - middle[upper - 1]) / (middle[upper] - middle[upper - 1])
-
-
-def row_of(dose: torch.Tensor, least: float, most: float, rows: int) -> torch.Tensor:
-    """Where doses (B,) lie among rows that are spaced evenly in their logarithm: (B,)."""
-    return (dose.log() - math.log(least)) / math.log(most / least) * (rows - 1)
-
-
-def between(table: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-    """Rows of a table (n, ...) at places (m,), linear between them and constant beyond its ends: (m, ...)."""
-    at = at.clamp(0, len(table) - 1)
-    low = at.floor().long().clamp_max(len(table) - 2)
-    weight = (at - low).view(-1, *(1,) * (table.ndim - 1)).to(table.dtype)
-    return torch.lerp(table[low], table[low + 1], weight)

@@ -13,7 +13,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from dsdcli.network.calibration import between, row_of
+from dsdcli.network.tables import between, row_of
 
 DOSES = 8  # spaced evenly in log s, from the least to the largest of the model; constant beyond
 LEAST_DOSE = 0.1
