@@ -22,7 +22,6 @@ from dsdcli.data.dataset import Dataset
 from dsdcli.evaluation.crops import matched_crops
 from dsdcli.evaluation.metrics import measure
 from dsdcli.files import atomic
-from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.view.sheet import colours
 
 METRICS = ("two-point", "chords", "pore-size")
@@ -42,7 +41,7 @@ class Panel:
     train: np.ndarray
 
 
-def make_panel(dataset_path: Path, model: str, n: int, steps: int, seed: int, device: str) -> Panel:
+def make_panel(dataset_path: Path, model: str, n: int, steps: int | None, seed: int, device: str) -> Panel:
     """Generate n samples and draw the real crops that go with them."""
     dataset, found = Dataset.open(dataset_path), dsdcli.load(model, device)
     if found.config.ndim != 2:
@@ -138,7 +137,7 @@ def main() -> None:
     parser.add_argument("pairs", nargs="+", metavar="DATASET MODEL", help="one or more datasets, each with its model")
     parser.add_argument("-o", "--out", type=Path, default=Path("real_beside_generated.png"))
     parser.add_argument("-n", type=int, default=64, help="samples of each model, 8 or more (default 64)")
-    parser.add_argument("--steps", type=int, default=Trapezoidal().steps, help="leaps of the reverse walk")
+    parser.add_argument("--steps", type=int, help="leaps of the reverse walk (default: as dsd generate)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--curves-only", action="store_true", help="leave out the real crops")

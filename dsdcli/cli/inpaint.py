@@ -28,7 +28,7 @@ def inpaint(
     phase: Annotated[list[str] | None, typer.Option(metavar="NAME=LABEL", help="Label of a phase of the model in this image; once per phase. Default: those of the model.", show_default=False)] = None,
     plane: Annotated[str | None, typer.Option("--slice", metavar="[AXIS:]N", help="Plane of a volume to fill, for a 2D model: 120 or z:120, y:120, x:120.", show_default=False)] = None,
     boundary: Annotated[str, typer.Option(metavar="KIND", help="Walls of the image itself: noflux or periodic.")] = "noflux",
-    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes.")] = 31,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Leaps of the reverse walk, two network evaluations each; one more decodes. Default: 16 for images, 31 for volumes and intensities.", show_default=False)] = None,
     frequencies: Annotated[Path | None, typer.Option(metavar="FILE", help="Write how often each phase takes each voxel, and the entropy of that, as a TIFF.", show_default=False)] = None,
     seed: Seed = None,
     device: Device = "auto",

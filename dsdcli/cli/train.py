@@ -23,7 +23,7 @@ ENDING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # the last one: SLURM's war
 
 def train(
     dataset: Annotated[Path | None, typer.Argument(metavar="DATASET", help="Dataset file made by dsd ingest. Default: the newest *.dsd.h5 here.", show_default=False)] = None,
-    from_: Annotated[str | None, typer.Option("--from", metavar="NAME|PATH", help="Start from the weights of this model (shipped, run or folder) instead of random ones.", show_default=False)] = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="NAME|PATH", help="Begin with the weights of this model (shipped, run or folder); none: with random ones. Default: of the shipped models with as many phases, the one that foretells held-out crops best.", show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="Network size: tiny (CPU), small or base (GPU). Default: tiny on a CPU, small on a GPU.", show_default=False)] = None,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the training crops in voxels; DxHxW makes a 3D model, and 3d one of a size that fits. Default: 64x64, or what structure and images ask for.", show_default=False)] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Optimiser steps. Default: 12000 (tiny), 20000 (small), 50000 (base).", show_default=False)] = None,

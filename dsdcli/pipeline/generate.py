@@ -24,6 +24,7 @@ from dsdcli.pipeline.target import make_targets
 from dsdcli.ranks import Ranks
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.steering import steerable
+from dsdcli.sampling.trapezoidal import Trapezoidal
 
 MOST_SAMPLES = 10**15
 
@@ -124,7 +125,9 @@ def stream(
     wanted = merge_porosity(porosity, fractions)
     counts = dict(counts or {})
     config, named = model.config, list(phases.items()) if isinstance(phases, Mapping) else phases
-    chosen = choose_sampler(sampler, steps=steps, eta=eta, grid=grid, tolerance=tolerance)
+    settings = {"steps": steps, "eta": eta, "grid": grid, "tolerance": tolerance}
+    asked = sampler is not None or any(value is not None for value in settings.values())
+    chosen = choose_sampler(sampler, Trapezoidal.usual(config.ndim).steps, **settings)
     ndim = len(size) if size else config.ndim
     if known is None and unknown is not None:
         raise UsageError("`unknown` is a label in an image; give it by `known`")
@@ -139,7 +142,7 @@ def stream(
         steerable(chosen)
     cluster = None if scheduler is None else Cluster.at(scheduler, device)
     workers = (cluster.device, cluster.free) if cluster else None
-    job = Job.of(model, size, boundary, chosen, seed, batch, planes, workers, steer_to)
+    job = Job.of(model, size, boundary, chosen if asked else None, seed, batch, planes, workers, steer_to)
     targets = make_targets(target, config, model.path.name, ndim, str(model.device), note)
     job = job.towards(class_name, targets, guidance)
     told = read_known(job.lattice.shape, config.phases, scan, known_slices, known_cores, extend, named)

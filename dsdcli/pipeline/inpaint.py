@@ -23,6 +23,7 @@ from dsdcli.process.lattice import as_boundary
 from dsdcli.sampling.counts import resolve_counts
 from dsdcli.sampling.hole_counts import drawn, kept, shared
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.trapezoidal import Trapezoidal
 
 
 def inpaint(
@@ -100,7 +101,7 @@ def inpaint(
     if not (len(masks) or len(boxes) or len(disks) or unknown is not None):
         raise UsageError("nothing says what to fill; give `masks`, `boxes`, `disks` or `unknown`")
     config, at, seed = model.config, None if plane is None else parse_plane(plane), pick_seed(seed)
-    chosen = choose_sampler(sampler, steps=steps, eta=eta)
+    chosen = choose_sampler(sampler, Trapezoidal.usual(config.ndim).steps, steps=steps, eta=eta)
     named = list(phases.items()) if isinstance(phases, Mapping) else phases
     scan = read_scan(image, config.phases, config.ndim, named, at, unknown)
     shape = scan.image.shape

@@ -203,7 +203,7 @@ def inpaint_intensities(
 def _sampler(sampler: str | Sampler | None, **settings: float | str | None) -> Sampler:
     """The sampler; those of long leaps go down to the dose at which intensities are rounded."""
     long = (None, Trapezoidal.name, Adaptive.name, Corrector.name)
-    return choose_sampler(sampler, dose_end=DOSE_END if sampler in long else None, **settings)
+    return choose_sampler(sampler, Trapezoidal.steps, dose_end=DOSE_END if sampler in long else None, **settings)
 
 
 def _read_image(image: np.ndarray | str | Path, species: Sequence[Species], ndim: int) -> np.ndarray:

@@ -65,7 +65,7 @@ class Job:
         loaded: LoadedModel,
         size: tuple[int, ...] | None,
         boundary: str | None,
-        settings: Sampler | PlaneSweeps,
+        sampler: Sampler | None,
         seed: int | None,
         batch: int | None,
         planes: Mapping[str, LoadedModel] | None = None,
@@ -76,6 +76,7 @@ class Job:
         at a time as suit the memory that is free. Three sides for a 2D model make volumes, by sweeps over planes.
 
         Args:
+            sampler: that was asked for; None for the usual one.
             elsewhere: kind of device and free bytes of the workers of a cluster, where they do the work.
 
         Raises:
@@ -85,16 +86,18 @@ class Job:
         config = loaded.config
         size = config.size if size is None else size
         if len(size) == 3 and config.ndim == 2:
-            if settings != Trapezoidal():
+            if sampler is not None:
                 raise UsageError(
                     "a 2D model makes volumes by sweeps over planes; leave out `sampler`, `steps` and `eta`"
                 )
-            settings, batch = PlaneSweeps(), 1  # all planes of one volume at a time
+            batch = 1  # all planes of one volume at a time
         elif planes:
             raise UsageError("`planes` are of a volume that 2D models make; give `size=(D, H, W)` and 2D models")
         elif len(size) != config.ndim:
             wanted = "(H, W) or (D, H, W)" if config.ndim == 2 else "(D, H, W)"
             raise UsageError(f"{loaded.path.name} is a {config.ndim}D model; give `size={wanted}`")
+        volume_of_planes = len(size) > config.ndim
+        settings = PlaneSweeps() if volume_of_planes else sampler or Trapezoidal.usual(config.ndim)
         lattice = Lattice(tuple(size), config.boundary if boundary is None else as_boundary(boundary))
         if batch is None:
             device = torch.device(elsewhere[0]) if elsewhere else loaded.device
@@ -102,7 +105,7 @@ class Job:
             batch = max(1, fitting_batch(config, lattice, device, free) // (steer.steering.walkers if steer else 1))
         if batch < 1:
             raise UsageError(f"`batch={batch}`: it must be at least 1")
-        across = _across(loaded, planes or {}) if isinstance(settings, PlaneSweeps) else ()
+        across = _across(loaded, planes or {}) if volume_of_planes else ()
         return cls(loaded, lattice, settings, pick_seed(seed), batch, across, steer)
 
     def knowing(self) -> "Job":
@@ -250,9 +253,12 @@ def _across(loaded: LoadedModel, planes: Mapping[str, LoadedModel]) -> tuple[Loa
     return tuple(planes.get(axis, loaded) for axis in AXES)
 
 
-def choose_sampler(sampler: str | Sampler | None, **settings: Any) -> Sampler:
+def choose_sampler(sampler: str | Sampler | None, leaps: int, **settings: Any) -> Sampler:
     """The sampler itself, or the one of that name with the settings that are not None; of no name the usual one, or
     with a tolerance the one that keeps it.
+
+    Args:
+        leaps: of the usual sampler, where ``steps`` is not given.
 
     Raises:
         UsageError: no such sampler or setting, or settings beside a sampler that has its own.
@@ -260,6 +266,8 @@ def choose_sampler(sampler: str | Sampler | None, **settings: Any) -> Sampler:
     given = {name: value for name, value in settings.items() if value is not None}
     if sampler is None:
         sampler = Adaptive.name if "tolerance" in given else Trapezoidal.name
+    if sampler == Trapezoidal.name:
+        given = {"steps": leaps, **given}
     if isinstance(sampler, str):
         return make_sampler(sampler, **given)
     if given:

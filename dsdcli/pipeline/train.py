@@ -17,8 +17,7 @@ from dsdcli.data.voxel import sides
 from dsdcli.device import free_memory, pick_device, require
 from dsdcli.errors import DsdError, UsageError
 from dsdcli.evaluation.representative import doubt_fractions
-from dsdcli.network.catalogue import MANIFEST, find_model
-from dsdcli.network.checkpoint import digest, load_model
+from dsdcli.network.catalogue import MANIFEST
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.config import preset as architecture_of
 from dsdcli.network.intensity import IntensityNet
@@ -31,6 +30,7 @@ from dsdcli.sampling.generate import generate, stack_of
 from dsdcli.sampling.intensity import counts_like
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.intensity import make_counts_config, trainer_of
+from dsdcli.training.kindred import choose_start, start_again
 from dsdcli.training.lock import locked
 from dsdcli.training.log import LOG
 from dsdcli.training.recipes import TrainSettings, choose_settings, step_bytes
@@ -88,7 +88,8 @@ def train(
 
     Args:
         dataset: by default the newest here.
-        start_from: begin with the weights of this model (shipped, run or folder) instead of random ones.
+        start_from: begin with the weights of this model (shipped, run or folder), or "none": with random ones. By
+            default with those of the shipped model that foretells held-out crops best, if one has as many phases.
         preset: tiny (the default on a CPU), small (on a GPU) or base.
         size: sides of the training crops in voxels, such as (64, 64); three make a 3D model.
         ndim: dimension of the model where ``size`` does not say it.
@@ -141,9 +142,11 @@ def train(
             bank = measured if ranks.first else measured_bank(data, settings)  # which the first has left on disk
             config = run.config() if run else _config(data, settings, bank)
             trainer = trainer_of(config)(config, settings, data, target, ranks, bank)
-            begun_with = None if start_from is None else _start_from(trainer, find_model(str(start_from)))
+            begun_with = None if resume else choose_start(trainer, start_from)
+            if begun_with is not None:
+                note(begun_with.said(config))
         if run is None:
-            run = ranks.once(lambda: Run.create(folder, data, config, settings, begun_with))
+            run = ranks.once(lambda: Run.create(folder, data, config, settings, begun_with and begun_with.manifest()))
             run = Run(Path(ranks.text_of_first(str(run.folder if run else ""))))
         ranks.once(lambda: held.enter_context(locked(run.folder)))
         if resume:
@@ -167,12 +170,6 @@ def _config(dataset: Dataset, settings: TrainSettings, bank: Bank | None) -> Mod
     return replace(make_config(dataset, settings), properties=bank.properties if bank else ())
 
 
-def _start_from(trainer: Trainer, path: Path) -> dict[str, str]:
-    """Begin with the weights of a model; what the manifest says of it."""
-    trainer.start_from(load_model(path, trainer.device))
-    return {"path": str(path.absolute()), "digest": digest(path)}
-
-
 def _restore(run: Run, trainer: Trainer, note: Note) -> None:
     """Go on from the last checkpoint, or begin anew where a run was ended before its first one."""
     begun_with = run.manifest().get("start_from")
@@ -181,8 +178,7 @@ def _restore(run: Run, trainer: Trainer, note: Note) -> None:
         note(f"note: dropped {unreadable} torn or garbled lines of {run.folder / LOG}")
     if not run.resumable():
         note(f"note: {run.folder} was ended before its first checkpoint; it begins anew")
-        if begun_with and _start_from(trainer, Path(begun_with["path"])) != begun_with:
-            raise UsageError(f"{begun_with['path']} has changed since {run.folder} began with it; start a new run")
+        start_again(trainer, begun_with)
 
 
 def _started(

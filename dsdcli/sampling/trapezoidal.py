@@ -14,6 +14,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles, leap
 from dsdcli.sampling.rates import Rates, at_particles
 
+LEAPS = {2: 16}  # in images half of the usual number are as good (docs/studies/speed.md)
 MOST_STEPS = 10**5
 MOST_ETA = 100.0  # beyond the full process, hops only take longer
 
@@ -37,6 +38,11 @@ class Trapezoidal:
     grid: str = "power"
 
     name: ClassVar[str] = "trapezoidal"
+
+    @classmethod
+    def usual(cls, ndim: int) -> "Trapezoidal":
+        """The sampler of segmented images of that dimension where none is asked for."""
+        return cls(LEAPS.get(ndim, cls.steps))
 
     @property
     def evaluations(self) -> int:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,12 @@ class Run:
         dataset: Dataset,
         config: ModelConfig,
         settings: TrainSettings,
-        start_from: dict[str, str] | None = None,
+        start_from: Mapping[str, Any] | None = None,
     ) -> "Run":
         """Make the folder (``runs/<dataset>-001`` and up when ``out`` is None) and write its config and manifest.
 
         Args:
-            start_from: ``path`` and ``digest`` of the model whose weights it begins with.
+            start_from: of `dsdcli.training.start.Start.manifest`.
 
         Raises:
             UsageError: ``out`` exists and is not an empty folder, or its parent does not exist.

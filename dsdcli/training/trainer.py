@@ -5,7 +5,7 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,9 +100,9 @@ class Trainer:
                 found.append((number, Holes(Lattice(shape, s.boundary), share, s.seed)))
         return found
 
-    def start_from(self, model: UndoNet) -> None:
+    def start_from(self, model: UndoNet, order: Sequence[int] | None = None) -> None:
         """As `dsdcli.training.start.start_from`."""
-        start_from(model, self.model, self.average)
+        start_from(model, self.model, self.average, order=order)
 
     def run(self) -> Iterator[Report]:
         """Train to the end of the settings, one report a step; may be left at any report and resumed from `save`."""

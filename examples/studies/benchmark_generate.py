@@ -1,8 +1,8 @@
 """How long does generation take, how much of it is the network, and what would make that faster?
 
-python examples/studies/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 63 evaluations)
+python examples/studies/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 33 evaluations)
 python examples/studies/benchmark_generate.py --size 256x256       (and how much memory)
-python examples/studies/benchmark_generate.py --model nmc-2d --steps 16 --device cuda
+python examples/studies/benchmark_generate.py --model nmc-2d --steps 31 --device cuda
 python examples/studies/benchmark_generate.py --busy 2             (beside two processes that want a core each)
 python examples/studies/benchmark_generate.py --compare            (the network alone, in several set-ups)
 python examples/studies/benchmark_generate.py --parts 2            (two processes of one thread make a part each)
@@ -28,7 +28,7 @@ from stopwatch import Stopwatch, channels_first, finish, peak_memory, print_rati
 from dsdcli.cli.parse import parse_batch, parse_part, parse_size
 from dsdcli.device import free_memory, pick_device
 from dsdcli.network.catalogue import find_model
-from dsdcli.network.checkpoint import load_model
+from dsdcli.network.checkpoint import load_config, load_model
 from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.parts import part_indices
 from dsdcli.process.lattice import Lattice
@@ -204,7 +204,9 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, metavar="N", help="the same for the slabs of one volume")
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="beside N busy processes")
     parser.add_argument("--as-part", type=parse_part, help="be one of these processes")
+    parser.set_defaults(steps=None)
     chosen = parser.parse_args()
+    chosen.steps = chosen.steps or Trapezoidal.usual(load_config(find_model(chosen.model)).ndim).steps
     if chosen.parts or chosen.ranks:
         size = ["--size", "x".join(map(str, chosen.size))] if chosen.size else []
         words = ["--model", chosen.model, "--steps", str(chosen.steps), *size, "--device", "cpu"]
