@@ -76,6 +76,7 @@ def few_cut_crops(monkeypatch):
     """What ends every training takes a tenth of the time."""
     monkeypatch.setattr("dsdcli.training.beside.HOLES", 2)
     monkeypatch.setattr("dsdcli.training.beside.MOST_CROPS", 8)
+    monkeypatch.setattr("dsdcli.training.couple.MOST_CROPS", 8)
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from dsdcli.network.model import (
     Given,
     Prediction,
     UndoNet,
-    pad,
     per_image,
     tempered,
     where_walkable,
 )
+from dsdcli.network.padding import pad
 from dsdcli.process.lattice import Lattice
 
 SMALLEST = 0.05  # count that the guess begins from at least, and the cap less it at most

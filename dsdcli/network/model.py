@@ -8,12 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dsdcli.network import calibration, neighbours
+from dsdcli.network import calibration, coupling, neighbours
 from dsdcli.network.calibration import LEAST_DOSE, corrected, pull
 from dsdcli.network.conditions import class_features, dose_features, names, property_features
 from dsdcli.network.config import ModelConfig
+from dsdcli.network.coupling import attraction
 from dsdcli.network.local import LocalNet
 from dsdcli.network.neighbours import beside, evidence
+from dsdcli.network.padding import pad
 from dsdcli.process.cells import Cells
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
@@ -21,7 +23,7 @@ from dsdcli.process.origins import log_undo_ratio
 
 CERTAIN = 40.0  # logit of a phase that is known
 # Tables that come with some weights, and are of these alone: their shapes, for a number of phases.
-TABLES = {"calibration": calibration.shape, "neighbours": neighbours.shape}
+TABLES = {"calibration": calibration.shape, "neighbours": neighbours.shape, "coupling": coupling.shape}
 NEAR = 12  # voxels from a known one within which the guess is not calibrated
 
 
@@ -99,6 +101,7 @@ class UndoNet(nn.Module):
     def _without_tables(self) -> None:
         self.calibration: torch.Tensor | None
         self.neighbours: torch.Tensor | None
+        self.coupling: torch.Tensor | None
         for name in TABLES:
             self.register_buffer(name, None)
 
@@ -133,6 +136,7 @@ class UndoNet(nn.Module):
             parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             logits = torch.cat([self._calibrated(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
             logits = given.impose(self._beside_known(logits, counts, dose, domains, given.known))
+            logits = given.impose(self._coupled(logits, counts, dose, walkable, periodic, given))
             clean = logits.softmax(1)
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             followed = torch.cat([self.followed(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
@@ -192,6 +196,21 @@ class UndoNet(nn.Module):
             if seen is not None:
                 logits = logits + evidence(table, self.config.dose_max, dose, beside(seen, periodic))
         return logits
+
+    def _coupled(
+        self,
+        logits: torch.Tensor,
+        counts: torch.Tensor,
+        dose: torch.Tensor,
+        walkable: torch.Tensor,
+        periodic: bool,
+        given: Given,
+    ) -> torch.Tensor:
+        """Logits with the attraction of phases (`dsdcli.network.coupling`)."""
+        if self.coupling is None or given.properties is not None:  # properties tell of interfaces too
+            return logits
+        expected = torch.where(walkable[:, None], logits.softmax(1), counts.to(logits.dtype))  # frozen voxels are known
+        return logits + attraction(self.coupling, dose, expected, periodic)
 
     def condition(self, dose: torch.Tensor, mean: torch.Tensor, given: Given) -> torch.Tensor:
         """What the network is told besides the fields, (B, K): doses (B,), mean counts (B, C), class and properties."""
@@ -261,29 +280,3 @@ def where_walkable(domains: Sequence[tuple[int, Lattice]], device: torch.device)
 def per_image(dose: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Doses (B,) shaped to multiply a tensor (B, ...)."""
     return dose.float().view(-1, *(1,) * (like.ndim - 1))
-
-
-def pad(field: torch.Tensor, multiple: int, periodic: bool) -> tuple[torch.Tensor, tuple[slice, ...], bool]:
-    """Bring the sides of (B, C, *L) to multiples of ``multiple``.
-
-    No-flux: zeros, which read as "no site here". Periodic: sides that already fit stay, and the net pads around the
-    ring; otherwise every side grows by copies of the far side, at least two coarse cells wide, so that the sites that
-    count see their true surroundings.
-
-    Returns:
-        the padded field, the slices that undo it, and whether the net must pad around the ring.
-    """
-    sides = field.shape[2:]
-    over = [-side % multiple for side in sides]
-    if not any(over):
-        return field, (slice(None),) * len(sides), periodic
-    if not periodic:
-        padding = [n for extra in reversed(over) for n in (0, extra)]
-        return F.pad(field, padding), tuple(slice(0, side) for side in sides), False
-    crop = []
-    for axis, (side, extra) in enumerate(zip(sides, over, strict=True)):
-        before, after = 2 * multiple, 2 * multiple + extra
-        index = torch.arange(-before, side + after, device=field.device) % side
-        field = field.index_select(axis + 2, index)
-        crop.append(slice(before, before + side))
-    return field, tuple(crop), False

@@ -33,8 +33,9 @@ def shape(phases: int) -> tuple[int, ...]:
 
 
 def beside(known: torch.Tensor, periodic: bool) -> torch.Tensor:
-    """How many known neighbours of each phase every site has, float32 (B, K, *L), from where what is known, bool."""
-    total = torch.zeros(known.shape, device=known.device)
+    """How many known neighbours of each phase every site has, (B, K, *L), from where what is known, bool; or of
+    probabilities in its place, how many are expected."""
+    total = torch.zeros(known.shape, dtype=known.dtype if known.is_floating_point() else None, device=known.device)
     for axis in range(2, known.ndim):
         for shift in (1, -1):
             moved = known.roll(shift, axis)

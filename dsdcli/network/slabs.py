@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from dsdcli.errors import UsageError
 from dsdcli.network.calibration import LEAST_DOSE, RARE, gains, lacks, likely, shares
 from dsdcli.network.config import Architecture
+from dsdcli.network.coupling import attraction
 from dsdcli.network.local import slabs
 from dsdcli.network.model import Given, UndoNet, tempered
 from dsdcli.process.lattice import Lattice
@@ -148,7 +149,15 @@ class SlabNet:
         logits = out[0, ..., -len(self.model.config.phases) :].movedim(-1, 0)
         clean = self.slab.each(lambda part: part.to(dtype).softmax(0), logits)
         table = self._table(float(dose))
-        return clean if table is None else self._calibrated(table, clean, counts, dose)
+        clean = clean if table is None else self._calibrated(table, clean, counts, dose)
+        return clean if self.model.coupling is None else self._coupled(self.model.coupling, clean, dose)
+
+    def _coupled(self, table: torch.Tensor, clean: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
+        """Probabilities (K, rows, ...) with the attraction of phases, as `dsdcli.network.coupling` has it."""
+        before, after = self.slab.beyond(clean[None].movedim(2, 1), 1)
+        wide = torch.cat([before.movedim(1, 2), clean[None], after.movedim(1, 2)], 2)
+        more = attraction(table, dose, wide, self.slab.lattice.boundary == "periodic")[:, :, 1:-1]
+        return (clean.clamp_min(TINY).log() + more[0]).softmax(0)
 
     def _table(self, dose: float) -> torch.Tensor | None:
         """The calibration, where it matters."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsdcli.data.classes import UNTOLD, crops_of_classes
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.split import independent_images
 from dsdcli.data.voxel import sides
@@ -20,15 +19,13 @@ from dsdcli.evaluation.representative import doubt_fractions
 from dsdcli.network.catalogue import MANIFEST
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.config import preset as architecture_of
-from dsdcli.network.intensity import IntensityNet
+from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.defaults import default_dataset, newest_run
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.properties import measured_bank
+from dsdcli.pipeline.trial import draw_like, draw_sheet
 from dsdcli.process.lattice import as_boundary
 from dsdcli.ranks import Ranks, connected, own_device, ranks_here
-from dsdcli.sampling.generate import generate, stack_of
-from dsdcli.sampling.intensity import counts_like
-from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.intensity import make_counts_config, trainer_of
 from dsdcli.training.kindred import choose_start, start_again
 from dsdcli.training.lock import locked
@@ -37,11 +34,7 @@ from dsdcli.training.recipes import TrainSettings, choose_settings, step_bytes
 from dsdcli.training.run import Run, make_config
 from dsdcli.training.told import Bank
 from dsdcli.training.trainer import Report, Trainer
-from dsdcli.view.sheet import intensity_image, save_picture, write_sheet
 
-SHEET_IMAGES = 8
-SHEET_SITES = 2**19  # of all of them at most, but for one
-SHEET_STEPS = 8
 LOG_EVERY = 50
 
 
@@ -244,8 +237,12 @@ def _drive(run: Run, trainer: Trainer, note: Note, progress: Progress, stop: Cal
     except FloatingPointError as error:  # on all ranks
         with ranks.together():
             raise DsdError(f"training diverged: {error}; lower `lr` and resume from the last checkpoint") from error
-    note("calibrating the best weights on round trips of training crops")
-    ranks.once(lambda: run.calibrate(trainer.dataset, trainer.device, trainer.settings.seed, stop))
+
+    def draw(model: UndoNet, totals: np.ndarray, seed: int) -> np.ndarray | None:
+        return draw_like(model, totals, seed, stop)
+
+    note("calibrating the best weights on round trips of training crops, and on samples")
+    ranks.once(lambda: run.calibrate(trainer.dataset, trainer.device, trainer.settings.seed, stop, draw))
 
 
 def _keep(run: Run, trainer: Trainer, report: Report, note: Note) -> None:
@@ -257,25 +254,3 @@ def _keep(run: Run, trainer: Trainer, report: Report, note: Note) -> None:
 
 def _validated(report: Report, sheet: Path) -> str:
     return f"step {report.step}: validation {report.validation:.4f}{' (best)' if report.best else ''}, {sheet}"
-
-
-def draw_sheet(trainer: Trainer, path: Path) -> Path:
-    """Draw a few samples with the counts of held-out crops, and write them below these as a PNG sheet."""
-    size, config = trainer.settings.size, trainer.model.config
-    number = max(1, min(SHEET_IMAGES, SHEET_SITES // trainer.lattice.sites))
-    crops, kinds = crops_of_classes(trainer.dataset, "heldout", number, size, np.random.default_rng(1))
-    titles = ["real"] * len(crops) + ["generated"] * len(crops)
-    if isinstance(trainer.average, IntensityNet):
-        made = counts_like(trainer.average, crops, kinds, trainer.lattice, SHEET_STEPS)
-        picture = intensity_image(np.concatenate([crops, made]), config.species, len(crops), titles)
-        save_picture(picture, path)
-        return path
-    totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
-    sampler = Trapezoidal(steps=SHEET_STEPS)
-    images = np.empty_like(crops)
-    for kind in np.unique(kinds).tolist():
-        own, told = kinds == kind, None if kind == UNTOLD else kind
-        states = generate(trainer.average, totals[own], trainer.lattice, sampler, 0, number, kind=told)
-        images[own] = stack_of(states)
-    write_sheet(path, np.concatenate([crops, images]), config.phases, len(crops), titles)
-    return path

@@ -23,6 +23,7 @@ from dsdcli.process.prior import integral_range
 from dsdcli.record import provenance
 from dsdcli.training.beside import beside_known
 from dsdcli.training.calibrate import calibration
+from dsdcli.training.couple import Draw, coupled
 from dsdcli.training.log import LOG, append, trim
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.state import STATE
@@ -210,10 +211,15 @@ class Run:
         save_tensors(self.folder / LAST, weights)
         trainer.save(self.folder)
 
-    def calibrate(self, dataset: Dataset, device: torch.device, seed: int, stop: Callable[[], bool]) -> None:
-        """Give the best weights their calibration (`dsdcli.network.calibration`, `dsdcli.network.neighbours`); nothing
-        changes where ``stop`` says so before it is measured. Weights that are better yet, of a run that goes on, have
-        none until it ends too.
+    def calibrate(
+        self, dataset: Dataset, device: torch.device, seed: int, stop: Callable[[], bool], draw: Draw
+    ) -> None:
+        """Give the best weights their tables (`dsdcli.network.calibration`, `dsdcli.network.neighbours`,
+        `dsdcli.network.coupling`); nothing changes where ``stop`` says so before all is measured. Weights that are
+        better yet, of a run that goes on, have none until it ends too.
+
+        Args:
+            draw: samples, as `dsdcli.training.couple.coupled` asks for them.
 
         Raises:
             DsdError: the system could not write.
@@ -226,6 +232,9 @@ class Run:
         found = calibration(model, dataset, seed, stop), beside_known(model, dataset, seed, stop)
         if any(table is not None for table in found) and not stop():
             model.calibration, model.neighbours = found
+            model.coupling = coupled(model, dataset, seed, draw)
+            if stop():
+                return
             save_tensors(self.folder / BEST, {name: tensor.cpu() for name, tensor in model.state_dict().items()})
 
     def sheet(self, step: int) -> Path:

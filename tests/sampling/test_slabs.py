@@ -27,6 +27,7 @@ def calibrated(phases, ndim, boundary):
     generator = torch.Generator().manual_seed(1)
     model.calibration = torch.rand(shape(phases), generator=generator, dtype=torch.float64)
     assert len(model.calibration) == DOSES
+    model.coupling = 0.3 * (torch.eye(phases) - 0.5)
     return model
 
 

@@ -1,0 +1,57 @@
+"""Samples that are drawn of a model while it trains, and when it ends."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dsdcli.data.classes import UNTOLD, crops_of_classes
+from dsdcli.device import free_memory
+from dsdcli.network.intensity import IntensityNet
+from dsdcli.network.model import UndoNet
+from dsdcli.process.lattice import Lattice
+from dsdcli.sampling.blocks import fitting_batch
+from dsdcli.sampling.generate import generate, stack_of
+from dsdcli.sampling.intensity import counts_like
+from dsdcli.sampling.trapezoidal import Trapezoidal
+from dsdcli.training.trainer import Trainer
+from dsdcli.view.sheet import intensity_image, save_picture, write_sheet
+
+SHEET_IMAGES = 8
+SHEET_SITES = 2**19  # of all of them at most, but for one
+SHEET_STEPS = 8
+
+
+def draw_like(model: UndoNet, totals: np.ndarray, seed: int, stop: Callable[[], bool]) -> np.ndarray | None:
+    """Samples of the size of the training crops, with totals (n, K) of the phases; None where ``stop`` says so."""
+    config, device = model.config, next(model.parameters()).device
+    lattice = Lattice(config.size, config.boundary)
+    batch = fitting_batch(config, lattice, device, free_memory(device))
+    states = []
+    for state in generate(model, totals, lattice, Trapezoidal.usual(config.ndim), seed, batch):
+        if stop():
+            return None
+        states.append(state)
+    return stack_of(states)
+
+
+def draw_sheet(trainer: Trainer, path: Path) -> Path:
+    """Draw a few samples with the counts of held-out crops, and write them below these as a PNG sheet."""
+    size, config = trainer.settings.size, trainer.model.config
+    number = max(1, min(SHEET_IMAGES, SHEET_SITES // trainer.lattice.sites))
+    crops, kinds = crops_of_classes(trainer.dataset, "heldout", number, size, np.random.default_rng(1))
+    titles = ["real"] * len(crops) + ["generated"] * len(crops)
+    if isinstance(trainer.average, IntensityNet):
+        made = counts_like(trainer.average, crops, kinds, trainer.lattice, SHEET_STEPS)
+        picture = intensity_image(np.concatenate([crops, made]), config.species, len(crops), titles)
+        save_picture(picture, path)
+        return path
+    totals = np.stack([(crops == k).reshape(len(crops), -1).sum(1) for k in range(len(config.phases))], axis=1)
+    sampler = Trapezoidal(steps=SHEET_STEPS)
+    images = np.empty_like(crops)
+    for kind in np.unique(kinds).tolist():
+        own, told = kinds == kind, None if kind == UNTOLD else kind
+        states = generate(trainer.average, totals[own], trainer.lattice, sampler, 0, number, kind=told)
+        images[own] = stack_of(states)
+    write_sheet(path, np.concatenate([crops, images]), config.phases, len(crops), titles)
+    return path
