@@ -2,9 +2,9 @@
 
     dsd ingest berea.tif ketton.tif --class berea --class ketton -o rocks.dsd.h5
     dsd ingest berea.tif -o berea.dsd.h5 && dsd ingest ketton.tif -o ketton.dsd.h5
-    dsd train rocks.dsd.h5 --size 64x64 --steps 1200 -o both
-    dsd train berea.dsd.h5 --size 64x64 --steps 600 -o berea
-    dsd train ketton.dsd.h5 --size 64x64 --steps 600 -o ketton
+    dsd train rocks.dsd.h5 --from none --size 64x64 --steps 1200 -o both
+    dsd train berea.dsd.h5 --from none --size 64x64 --steps 600 -o berea
+    dsd train ketton.dsd.h5 --from none --size 64x64 --steps 600 -o ketton
     python examples/studies/two_rocks.py rocks.dsd.h5 both berea ketton -o two-rocks.png
 
 Samples of each class at the volume fractions of its training images, by the model of all and by its own, beside
