@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 # Threads that wait for each other spin by default, which makes everything ten times as slow on a machine that has other
-# work. PyTorch looks at this when it is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# work; threads that sleep at once take half as long again for a training step on one that has none. So they spin for a
+# moment (docs/studies/speed.md). PyTorch looks at this when it is loaded.
+if os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE") == "PASSIVE":
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 if TYPE_CHECKING:
     from dsdcli.data.dataset import Dataset
