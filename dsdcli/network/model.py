@@ -135,8 +135,13 @@ class UndoNet(nn.Module):
             far = far_from(given.known, walkable).split(sizes)
             parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             logits = torch.cat([self._calibrated(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
-            logits = given.impose(self._beside_known(logits, counts, dose, domains, given.known))
-            logits = given.impose(self._coupled(logits, counts, dose, walkable, periodic, given))
+            frozen = None
+            if any(isinstance(lattice, Hole) for _, lattice in domains):
+                frozen = (counts > 0) & ~walkable[:, None]
+            logits = given.impose(self._beside_known(logits, dose, frozen, given.known, periodic))
+            if self.coupling is not None and given.properties is None:  # properties tell of interfaces too
+                expected = torch.where(walkable[:, None], logits.softmax(1), counts.to(logits.dtype))
+                logits = given.impose(logits + attraction(self.coupling, dose, expected, periodic))
             clean = logits.softmax(1)
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             followed = torch.cat([self.followed(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
@@ -180,37 +185,18 @@ class UndoNet(nn.Module):
     def _beside_known(
         self,
         logits: torch.Tensor,
-        counts: torch.Tensor,
         dose: torch.Tensor,
-        domains: Sequence[tuple[int, Lattice]],
+        frozen: torch.Tensor | None,
         known: torch.Tensor | None,
+        periodic: bool,
     ) -> torch.Tensor:
         """Logits with what frozen and known voxels say of those beside them (`dsdcli.network.neighbours`)."""
         if self.neighbours is None:
             return logits
-        frozen = None
-        if any(isinstance(lattice, Hole) for _, lattice in domains):
-            frozen = (counts > 0) & ~where_walkable(domains, counts.device)[:, None]
-        periodic = domains[0][1].boundary == "periodic"
         for table, seen in zip(self.neighbours, (frozen, known), strict=True):
             if seen is not None:
                 logits = logits + evidence(table, self.config.dose_max, dose, beside(seen, periodic))
         return logits
-
-    def _coupled(
-        self,
-        logits: torch.Tensor,
-        counts: torch.Tensor,
-        dose: torch.Tensor,
-        walkable: torch.Tensor,
-        periodic: bool,
-        given: Given,
-    ) -> torch.Tensor:
-        """Logits with the attraction of phases (`dsdcli.network.coupling`)."""
-        if self.coupling is None or given.properties is not None:  # properties tell of interfaces too
-            return logits
-        expected = torch.where(walkable[:, None], logits.softmax(1), counts.to(logits.dtype))  # frozen voxels are known
-        return logits + attraction(self.coupling, dose, expected, periodic)
 
     def condition(self, dose: torch.Tensor, mean: torch.Tensor, given: Given) -> torch.Tensor:
         """What the network is told besides the fields, (B, K): doses (B,), mean counts (B, C), class and properties."""

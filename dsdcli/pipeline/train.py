@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from dsdcli.data.dataset import Dataset
@@ -19,7 +18,6 @@ from dsdcli.evaluation.representative import doubt_fractions
 from dsdcli.network.catalogue import MANIFEST
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.config import preset as architecture_of
-from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.defaults import default_dataset, newest_run
 from dsdcli.pipeline.progress import Note, Progress, silent, unseen
 from dsdcli.pipeline.properties import measured_bank
@@ -237,10 +235,7 @@ def _drive(run: Run, trainer: Trainer, note: Note, progress: Progress, stop: Cal
     except FloatingPointError as error:  # on all ranks
         with ranks.together():
             raise DsdError(f"training diverged: {error}; lower `lr` and resume from the last checkpoint") from error
-
-    def draw(model: UndoNet, totals: np.ndarray, seed: int) -> np.ndarray | None:
-        return draw_like(model, totals, seed, stop)
-
+    draw = functools.partial(draw_like, stop=stop)
     note("calibrating the best weights on round trips of training crops, and on samples")
     ranks.once(lambda: run.calibrate(trainer.dataset, trainer.device, trainer.settings.seed, stop, draw))
 

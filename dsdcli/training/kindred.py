@@ -1,5 +1,6 @@
 """Which weights a training begins with: those of the model that is named, or of a shipped one."""
 
+import copy
 import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -56,20 +57,22 @@ def choose_start(trainer: Trainer, name: Path | str | None) -> Start | None:
     config = trainer.model.config
     paths = kindred(config) if name is None else [find_model(str(name))]
     models = {path: load_model(path, trainer.device) for path in paths}
-    starts = [Start(path, order) for path, model in models.items() for order in orders(model.config, config)]
-    own = {key: tensor.clone() for key, tensor in trainer.model.state_dict().items()}
-    chosen: Start | None = starts[0] if name is not None and len(starts) == 1 else None
-    if starts and chosen is None:
-        tried: dict[Start | None, float] = {None: trainer.validate()} if name is None else {}
-        for start in starts:
+    starts: list[Start | None] = [None] if name is None else []
+    starts += [Start(path, order) for path, model in models.items() for order in orders(model.config, config)]
+    random = copy.deepcopy(trainer.model)
+
+    def begin(start: Start | None) -> None:
+        if start is None:
+            trainer.start_from(random)
+        else:
             trainer.start_from(models[start.path], start.order)
-            tried[start] = trainer.validate()
-        chosen = min(tried, key=lambda start: tried[start])
-    if chosen is None:
-        for network in (trainer.model, trainer.average):
-            network.load_state_dict(own)
-    else:
-        trainer.start_from(models[chosen.path], chosen.order)
+
+    def loss(start: Start | None) -> float:
+        begin(start)
+        return trainer.validate()
+
+    chosen = min(starts, key=loss) if len(starts) > 1 else starts[0]
+    begin(chosen)
     return chosen
 
 
@@ -92,12 +95,8 @@ def kindred(config: ModelConfig) -> list[Path]:
     found = []
     for path in shipped_models().values():
         other = load_config(path)
-        same = (other.ndim, other.architecture, len(other.phases)) == (
-            config.ndim,
-            config.architecture,
-            len(config.phases),
-        )
-        if same and not config.species and not other.species:
+        kinds = [(each.ndim, each.architecture, len(each.phases)) for each in (config, other)]
+        if kinds[0] == kinds[1] and not config.species and not other.species:
             found.append(path)
     return found
 

@@ -97,7 +97,7 @@ class Run:
         """Make the folder (``runs/<dataset>-001`` and up when ``out`` is None) and write its config and manifest.
 
         Args:
-            start_from: of `dsdcli.training.start.Start.manifest`.
+            start_from: of `dsdcli.training.kindred.Start.manifest`.
 
         Raises:
             UsageError: ``out`` exists and is not an empty folder, or its parent does not exist.
