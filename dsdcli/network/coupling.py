@@ -10,7 +10,7 @@ where the phase of single voxels is about to be decided (method.md, section 5).
 
 import torch
 
-from dsdcli.network.neighbours import beside
+from dsdcli.process.image import beside
 
 FADING = 3.0  # dose at which half of it is left: from there on what is decided is wider than a voxel
 

@@ -14,10 +14,11 @@ from dsdcli.network.conditions import class_features, dose_features, names, prop
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.coupling import attraction
 from dsdcli.network.local import LocalNet
-from dsdcli.network.neighbours import beside, evidence
+from dsdcli.network.neighbours import evidence
 from dsdcli.network.padding import pad
 from dsdcli.process.cells import Cells
 from dsdcli.process.hole import Hole
+from dsdcli.process.image import beside
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
 
@@ -63,10 +64,13 @@ class Given:
         known, totals, kinds, properties = (None if part is None else part[list(which)] for part in parts)
         return Given(known, self.cells, totals, kinds, properties)
 
-    def impose(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits (B, K, *L) of the clean image that agree with what is given."""
+    def impose(self, logits: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K, *L) of the clean image that agree with what is given, at doses (B,)."""
         if self.cells is not None and self.totals is not None:
-            logits = self.cells.meet(logits, self.totals)
+            followed = dose >= self.cells.least_dose
+            if followed.any():
+                met = self.cells.meet(logits, self.totals)
+                logits = torch.where(followed.view(-1, *(1,) * (logits.ndim - 1)), met, logits)
         if self.known is not None:
             logits = torch.where(self.known.any(1, keepdim=True), CERTAIN * self.known.float(), logits)
         return logits
@@ -138,10 +142,10 @@ class UndoNet(nn.Module):
             frozen = None
             if any(isinstance(lattice, Hole) for _, lattice in domains):
                 frozen = (counts > 0) & ~walkable[:, None]
-            logits = given.impose(self._beside_known(logits, dose, frozen, given.known, periodic))
+            logits = given.impose(self._beside_known(logits, dose, frozen, given.known, periodic), dose)
             if self.coupling is not None and given.properties is None:  # properties tell of interfaces too
                 expected = torch.where(walkable[:, None], logits.softmax(1), counts.to(logits.dtype))
-                logits = given.impose(logits + attraction(self.coupling, dose, expected, periodic))
+                logits = given.impose(logits + attraction(self.coupling, dose, expected, periodic), dose)
             clean = logits.softmax(1)
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             followed = torch.cat([self.followed(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])

@@ -32,19 +32,6 @@ def shape(phases: int) -> tuple[int, ...]:
     return 2, DOSES, phases, phases
 
 
-def beside(known: torch.Tensor, periodic: bool) -> torch.Tensor:
-    """How many known neighbours of each phase every site has, (B, K, *L), from where what is known, bool; or of
-    probabilities in its place, how many are expected."""
-    total = torch.zeros(known.shape, dtype=known.dtype if known.is_floating_point() else None, device=known.device)
-    for axis in range(2, known.ndim):
-        for shift in (1, -1):
-            moved = known.roll(shift, axis)
-            if not periodic:
-                moved.select(axis, 0 if shift == 1 else -1).fill_(False)
-            total += moved
-    return total
-
-
 def evidence(table: torch.Tensor, most: float, dose: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
     """What known neighbours (B, K, *L) add to the logits (B, K, *L) at doses (B,), by a table (DOSES, K, K) that was
     made for doses up to ``most``."""

@@ -14,6 +14,7 @@ ROUNDS = 8  # of Newton's method: from one evaluation of the network to the next
 LONGEST = 1.5  # step of an offset
 LARGEST = 8.0  # offset: a factor of 3,000 in the odds
 SOFT = 1e-3  # variance of a voxel below which it counts as decided
+FOLLOWED = 0.3  # dose, for each voxel of a cell's width, down to which its counts follow a guess
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,12 @@ class Cells:
     def sites(self) -> np.ndarray:
         """Sites of every cell, int64 (R,)."""
         return np.bincount(self.labels.ravel())[1:]
+
+    @cached_property
+    def least_dose(self) -> float:
+        """Dose below which the counts of the cells follow no guess: particles no longer come so far."""
+        width = min(max(np.diff(edges)) for edges in self.edges)  # what is left at a border may be narrower
+        return FOLLOWED * float(width)
 
     def corner(self, number: int) -> tuple[int, ...]:
         """First site of a cell, counted from 0."""

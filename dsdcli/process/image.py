@@ -16,6 +16,19 @@ def one_hot(images: torch.Tensor, phases: int) -> torch.Tensor:
     return torch.stack([images == phase for phase in range(phases)], dim=1)
 
 
+def beside(voxels: torch.Tensor, periodic: bool) -> torch.Tensor:
+    """How many neighbours of each phase every site has, (B, K, *L), from where these are, bool; from probabilities, how
+    many are expected."""
+    total = torch.zeros(voxels.shape, dtype=voxels.dtype if voxels.is_floating_point() else None, device=voxels.device)
+    for axis in range(2, voxels.ndim):
+        for shift in (1, -1):
+            moved = voxels.roll(shift, axis)
+            if not periodic:
+                moved.select(axis, 0 if shift == 1 else -1).fill_(False)
+            total += moved
+    return total
+
+
 def place(voxels: torch.Tensor) -> Particles:
     """One particle on every True site of a one-hot image (B, K, *L)."""
     where = voxels.nonzero()
@@ -79,12 +92,17 @@ def decode(
         image[inside] = chosen = assign(score, wanted)
         forced += int((chosen != score.argmax(0)).sum())
     inside = parts > 0
+    overlap = int(np.maximum(occupied.sum(0) - 1, 0).sum()) / max(1, int(occupied.sum()))
+    return Decoded(image, forced / max(1, int(inside.sum())), overlap, share_far(image, occupied, lattice, inside))
+
+
+def share_far(image: np.ndarray, occupied: np.ndarray, lattice: Lattice, inside: np.ndarray) -> float:
+    """Share of the voxels inside, of an image (*L), that lie where neither the site nor a neighbour held a particle of
+    theirs, (K, *L)."""
     far = 0
     for phase, channel in enumerate(occupied):
         far += int((inside & (image == phase) & ~with_neighbours(channel > 0, lattice)).sum())
-    particles = max(1, int(occupied.sum()))
-    overlap = int(np.maximum(occupied.sum(0) - 1, 0).sum()) / particles
-    return Decoded(image, forced / max(1, int(inside.sum())), overlap, far / particles)
+    return far / max(1, int(occupied.sum()))
 
 
 def with_neighbours(held: np.ndarray, lattice: Lattice) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 
 from dsdcli.network.model import Given, UndoNet
 from dsdcli.process.cells import Cells
-from dsdcli.process.image import Decoded, count_parts, decode, one_hot
+from dsdcli.process.image import Decoded, count_parts, one_hot
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
@@ -18,15 +18,15 @@ from dsdcli.process.walk import Particles, scatter
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.guidance import Guided
 from dsdcli.sampling.keeping import Keeper, go_on
-from dsdcli.sampling.rates import Freezing, Rates
+from dsdcli.sampling.rates import Freezing
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.settle import settle, settle_in_cells
 from dsdcli.sampling.steering import Flock, Steering, steerable
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 # Where the walk back of whole images starts, relative to the largest dose of the training: waves of a crop's length are
 # drawn from the material's integral range, so that the network need not tell them from noise (method.md, section 6).
 START = 0.45
-TIE_BREAK = 1e-9  # random preference between equally probable sites, far below what a network resolves
 
 
 T = TypeVar("T")
@@ -144,7 +144,7 @@ def generate(
             model.phases,
         )
         finish = partial(
-            settle,
+            settle if cells is None else settle_in_cells,
             totals=wanted - held,
             clean=clean,
             dose=sampler.dose_end,
@@ -201,36 +201,6 @@ def _share(counts: torch.Tensor, cells: Cells) -> torch.Tensor:
     """Share of the sites of its cell that each phase takes, at every site: (B, R, C) -> float64 (B, C, *L)."""
     share = counts.movedim(1, -1) / torch.from_numpy(cells.sites).to(counts.device)
     return share[..., torch.from_numpy(cells.labels - 1).to(counts.device)]
-
-
-def settle(
-    walkers: Particles,
-    totals: np.ndarray,
-    clean: Rates,
-    dose: float,
-    lattice: Lattice,
-    generators: Sequence[torch.Generator],
-    open_parts: Sequence[tuple[np.ndarray | None, np.ndarray | None]] | None = None,
-) -> list[Decoded]:
-    """Decode the particles that a walk ended with at ``dose``, one image for every row of ``totals``.
-
-    Args:
-        totals: int64 (n, R, K).
-        clean: probabilities of the clean image; one evaluation of the network.
-        generators: one per image.
-        open_parts: ``around`` and ``parts`` of `dsdcli.process.image.decode`, one pair per image.
-    """
-    occupied = walkers.occupancy(lattice, len(totals), totals.shape[-1])
-    doses = torch.full((len(totals),), dose, dtype=torch.float64, device=occupied.device)
-    probability = clean(occupied, doses, lattice)  # (B, K, *L)
-    ties = [torch.rand(p.shape, generator=g, device=p.device) for p, g in zip(probability, generators, strict=True)]
-    scores = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
-    held = occupied.cpu().numpy()
-    kept = open_parts or [(None, None)] * len(totals)
-    return [
-        decode(score, n, wanted, lattice, *keep)
-        for score, n, wanted, keep in zip(scores, held, totals, kept, strict=True)
-    ]
 
 
 def stack_of(states: Iterable[Progress[Decoded]]) -> np.ndarray:

@@ -15,10 +15,11 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.rounding import Rounded, round_counts
 from dsdcli.sampling.blocks import InBlocks
-from dsdcli.sampling.generate import TIE_BREAK, Progress, sample_seed
+from dsdcli.sampling.generate import Progress, sample_seed
 from dsdcli.sampling.guidance import LEAST, Guided
 from dsdcli.sampling.rates import Freezing, Rates
 from dsdcli.sampling.sampler import Sampler
+from dsdcli.sampling.settle import TIE_BREAK
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 # Particles of intensities share a site, so that no leap ends in a collision: the walk goes further down than that of

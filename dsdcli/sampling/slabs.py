@@ -20,7 +20,8 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.slab import Slab, Walkers
 from dsdcli.process.walk import Particles
 from dsdcli.sampling.blocks import RESERVE
-from dsdcli.sampling.generate import START, TIE_BREAK
+from dsdcli.sampling.generate import START
+from dsdcli.sampling.settle import TIE_BREAK
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 PRIOR, SHARES, PLACES, TIES, LEAPS = range(5)  # stages of the walk, with random numbers of their own

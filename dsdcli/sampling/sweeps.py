@@ -15,8 +15,9 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import crop_lengths, level_cut
 from dsdcli.process.walk import diffuse
 from dsdcli.sampling.blocks import InBlocks
-from dsdcli.sampling.generate import Progress, sample_seed, settle
+from dsdcli.sampling.generate import Progress, sample_seed
 from dsdcli.sampling.keeping import Keeper, Kept
+from dsdcli.sampling.settle import settle
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
 FEW = 2**18  # sites that levels are found on

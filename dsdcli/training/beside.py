@@ -11,7 +11,7 @@ from dsdcli.network import neighbours
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.model import Given, UndoNet
 from dsdcli.process.hole import Hole
-from dsdcli.process.image import one_hot, place
+from dsdcli.process.image import beside, one_hot, place
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import forward
 from dsdcli.training.calibrate import walked
@@ -72,7 +72,7 @@ class CutCrops:
             ways = ((hole, cut, frozen, None), (lattice, counts, told, told))
             for kind, (domain, seen, sure, given) in enumerate(ways):
                 logits = model(seen, dose, [(len(images), domain)], Given(given)).logits
-                near = neighbours.beside(sure, config.boundary == "periodic")
+                near = beside(sure, config.boundary == "periodic")
                 where = (near.sum(1) > 0) & ~sure.any(1)
                 yield kind, logits.movedim(1, -1)[where], near.movedim(1, -1)[where], images[where].long()
 

@@ -35,6 +35,7 @@ from dsdcli.pipeline.model import LoadedModel
 
 BEYOND = 32  # voxels of an extension on each side
 FLOORS = 4  # times that the noise floor is drawn
+TOGETHER = 32  # blocks that are matched out of a pool of crops: more would use up those that are like them
 HEAD = ("check", "samples", "seam or beside", "two-point (%)", "interface (%)")
 
 
@@ -82,14 +83,19 @@ def structure(blocks: np.ndarray, phases: int) -> tuple[np.ndarray, np.ndarray]:
 def likeness(blocks: np.ndarray, dataset: Dataset, rng: np.random.Generator) -> tuple[str, str]:
     """Distances of blocks from held-out ones that match them, and in brackets those of training ones, in percent."""
     phases = len(dataset.phases)
-    real = structure(matched_crops(dataset, "heldout", blocks, 2, rng).stack, phases)
+
+    def matched(split: str, repeats: int) -> np.ndarray:
+        parts = np.array_split(blocks, -(-len(blocks) // TOGETHER))
+        return np.concatenate([matched_crops(dataset, split, part, repeats, rng).stack for part in parts])
+
+    real = structure(matched("heldout", 2), phases)
 
     def away(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         correlation, surface = structure(some, phases)
         return 100 * Correlation().distance(correlation, real[0]), 100 * np.abs(surface / real[1] - 1)
 
     got = away(blocks)
-    floors = [away(matched_crops(dataset, "train", blocks, 1, rng).stack) for _ in range(FLOORS)]
+    floors = [away(matched("train", 1)) for _ in range(FLOORS)]
     floor = [np.mean([one[i] for one in floors], axis=0) for i in (0, 1)]
     return tuple(f"{slashed(g)} ({slashed(f)})" for g, f in zip(got, floor, strict=True))
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from dsdcli.network.model import Given
-from dsdcli.network.neighbours import DOSES, LEAST_DOSE, beside, doses, evidence, shape, weigh
+from dsdcli.network.neighbours import DOSES, LEAST_DOSE, doses, evidence, shape, weigh
 from dsdcli.process.hole import Hole
+from dsdcli.process.image import beside
 from dsdcli.process.lattice import Lattice
 
 from .test_network import counts_like, make_model

@@ -9,10 +9,10 @@ import torch
 from dsdcli.network.checkpoint import load_model, save_config, save_tensors
 from dsdcli.network.config import Architecture
 from dsdcli.network.model import Given, UndoNet
-from dsdcli.network.neighbours import beside, shape
+from dsdcli.network.neighbours import shape
 from dsdcli.pipeline.train import make_config
 from dsdcli.process.hole import Hole
-from dsdcli.process.image import one_hot
+from dsdcli.process.image import beside, one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.training.beside import beside_known
 
