@@ -14,7 +14,8 @@ ROUNDS = 8  # of Newton's method: from one evaluation of the network to the next
 LONGEST = 1.5  # step of an offset
 LARGEST = 8.0  # offset: a factor of 3,000 in the odds
 SOFT = 1e-3  # variance of a voxel below which it counts as decided
-FOLLOWED = 0.3  # dose, for each voxel of a cell's width, down to which its counts follow a guess
+FOLLOWED = 0.045  # dose, over the square of a cell's width, down to which its counts follow a guess
+MOST_FOLLOWED = 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class Cells:
     def least_dose(self) -> float:
         """Dose below which the counts of the cells follow no guess: particles no longer come so far."""
         width = min(max(np.diff(edges)) for edges in self.edges)  # what is left at a border may be narrower
-        return FOLLOWED * float(width)
+        return min(MOST_FOLLOWED, FOLLOWED * float(width) ** 2)
 
     def corner(self, number: int) -> tuple[int, ...]:
         """First site of a cell, counted from 0."""
