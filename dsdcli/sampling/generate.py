@@ -20,7 +20,7 @@ from dsdcli.sampling.guidance import Guided
 from dsdcli.sampling.keeping import Keeper, go_on
 from dsdcli.sampling.rates import Freezing
 from dsdcli.sampling.sampler import Sampler
-from dsdcli.sampling.settle import settle, settle_in_cells
+from dsdcli.sampling.settle import TRIPS, settle, settle_in_cells
 from dsdcli.sampling.steering import Flock, Steering, steerable
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
@@ -115,9 +115,13 @@ def generate(
     walking = torch.from_numpy(lattice.parts).to(device)
     batches = [indices[i : i + batch] for i in range(0, len(indices), batch)]
     group, each = 1, sampler.evaluations
+    trips = 0 if cells is None else TRIPS
     if steering is not None:
         group, steered = steering.walkers, steerable(sampler)
-        each = steered.evaluations + steering.evaluations(steered.doses(start))
+        doses = steered.doses(start)
+        each = steered.evaluations + steering.evaluations(doses)
+        trips *= 1 + len(steering.looks(doses))
+    each = each and each + trips
     done, total = 0, each and each * len(batches)
     for members in batches:
         wanted = totals[members.start - indices.start : members.stop - indices.start].repeat(group, 0)
@@ -167,7 +171,7 @@ def generate(
         images = finish(walkers)
         if steering is not None:
             images = flock.choose(images)
-        done += 1
+        done += 1 + trips
         yield Progress(done, total, tuple(zip(members, images, strict=True)))
 
 

@@ -13,9 +13,9 @@ from dsdcli.process.walk import Particles, forward
 from dsdcli.sampling.rates import Rates
 
 TIE_BREAK = 1e-9  # random preference between equally probable sites, far below what a network resolves
-TRIPS = 4  # there and back, from which a decoded image learns what else its voxels might be
-RARE = 1e-6  # the least probability of a voxel that counts
+TRIPS = 4  # there and back, one evaluation of the network each: they tell what else the voxels of an image might be
 TRIP_DOSE = 2.0  # of these; at the end of a walk nearly all voxels count as certain
+RARE = 1e-6  # the least probability of a voxel that counts
 
 
 def settle(

@@ -85,8 +85,7 @@ class Flock:
         generators: Sequence[torch.Generator],
         finish: Finish,
     ) -> Iterator[Particles]:
-        """As `dsdcli.sampling.sampler.Sampler.walk`, with ``finish`` that decodes particles at the last dose, in one
-        evaluation of the network."""
+        """As `dsdcli.sampling.sampler.Sampler.walk`, with ``finish`` that decodes particles at the last dose."""
         doses = sampler.doses(dose)
         looks = self.steering.looks(doses)
         hasty = replace(sampler, steps=AHEAD)

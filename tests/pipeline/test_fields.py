@@ -96,6 +96,7 @@ def test_counts_of_cells_are_those_of_real_crops(models, electrode):
     crops = electrode.crops("train", 6, (12, 10), np.random.default_rng(2))
     edges = made.audit["cells"]["edges"]
     assert np.array_equal(cell_counts(made.stack, edges, 3), cell_counts(crops, edges, 3))
+    assert made.audit["evaluations_per_sample"] == 3 + 4  # the round trips before voxels are exchanged
 
 
 def test_counts_of_cells_of_samples_larger_than_the_images_vary_as_real_blocks(models, electrode, dsd, tmp_path):
