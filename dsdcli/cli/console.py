@@ -130,7 +130,7 @@ def progress(label: str, every_seconds: float = 30.0) -> Iterator[Callable[[floa
     """A bar on a terminal, a plain line every ``every_seconds`` elsewhere, nothing when quiet.
 
     Yields ``update(done, total, note)``: what is done at the first call was done before; ``total`` is None where nobody
-    knows it, ``note`` is free text behind the bar.
+    knows it, ``note`` is free text behind the bar. With another total another piece of work begins.
     """
     if _quiet:
         yield lambda done, total, note: None
@@ -150,20 +150,25 @@ def _bar(label: str) -> Iterator[Callable[[float, float | None, str], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None, of="", note="")
-        yield lambda done, total, note: bar.update(
-            task, completed=done, total=total, of="" if total is None else f"/{total:.0f}", note=note
-        )
+
+        def update(done: float, total: float | None, note: str) -> None:
+            if bar.tasks[0].total not in (None, total):
+                bar.reset(task)
+            bar.update(task, completed=done, total=total, of="" if total is None else f"/{total:.0f}", note=note)
+
+        yield update
 
 
 def _lines(label: str, every_seconds: float) -> Callable[[float, float | None, str], None]:
     start = last = time.monotonic()
     before: float | None = None
+    whole: float | None = None
 
     def line(done: float, total: float | None, note: str) -> None:
-        nonlocal last, before
+        nonlocal start, last, before, whole
         now = time.monotonic()
-        if before is None:
-            before = done
+        if before is None or total != whole:
+            start, before, whole = now, done, total
         elif now - last >= every_seconds or (total is not None and done >= total):
             last = now
             if total is None:

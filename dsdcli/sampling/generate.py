@@ -20,7 +20,7 @@ from dsdcli.sampling.guidance import Guided
 from dsdcli.sampling.keeping import Keeper, go_on
 from dsdcli.sampling.rates import Freezing
 from dsdcli.sampling.sampler import Sampler
-from dsdcli.sampling.settle import TRIPS, settle, settle_in_cells
+from dsdcli.sampling.settle import TRIPS, settle
 from dsdcli.sampling.steering import Flock, Steering, steerable
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
@@ -148,13 +148,14 @@ def generate(
             model.phases,
         )
         finish = partial(
-            settle if cells is None else settle_in_cells,
+            settle,
             totals=wanted - held,
             clean=clean,
             dose=sampler.dose_end,
             lattice=lattice,
             generators=generators,
             open_parts=[(around, free)] * len(wanted),
+            cells=cells is not None,
         )
         walk = walkers, model.phases, undo, lattice, start, generators
         if steering is not None:

@@ -25,15 +25,18 @@ def settle(
     dose: float,
     lattice: Lattice,
     generators: Sequence[torch.Generator],
-    open_parts: Sequence[tuple[np.ndarray | None, np.ndarray | None]] | None = None,
+    open_parts: Sequence[tuple[np.ndarray | None, np.ndarray]],
+    cells: bool = False,
 ) -> list[Decoded]:
     """Decode the particles that a walk ended with at ``dose``, one image for every row of ``totals``.
 
     Args:
         totals: int64 (n, R, K).
-        clean: probabilities of the clean image; one evaluation of the network.
+        clean: probabilities of the clean image; one evaluation of the network, `TRIPS` more with cells.
         generators: one per image.
         open_parts: ``around`` and ``parts`` of `dsdcli.process.image.decode`, one pair per image.
+        cells: whether the parts have no walls between them. Images are then decoded as a whole, and what particles have
+            carried across the borders is put right voxel by voxel (`dsdcli.process.exchange`).
     """
     occupied = walkers.occupancy(lattice, len(totals), totals.shape[-1])
     doses = torch.full((len(totals),), dose, dtype=torch.float64, device=occupied.device)
@@ -41,35 +44,23 @@ def settle(
     ties = [torch.rand(p.shape, generator=g, device=p.device) for p, g in zip(probability, generators, strict=True)]
     scores = (probability + TIE_BREAK * torch.stack(ties)).cpu().numpy()
     held = occupied.cpu().numpy()
-    kept = open_parts or [(None, None)] * len(totals)
-    return [
-        decode(score, n, wanted, lattice, *keep)
-        for score, n, wanted, keep in zip(scores, held, totals, kept, strict=True)
+    if not cells:
+        each = zip(scores, held, totals, open_parts, strict=True)
+        return [decode(score, n, wanted, lattice, *keep) for score, n, wanted, keep in each]
+    insides = [parts > 0 for _, parts in open_parts]
+    made = [
+        decode(score, n, wanted.sum(0, keepdims=True), lattice, around, inside.astype(np.int64))
+        for score, n, wanted, (around, _), inside in zip(scores, held, totals, open_parts, insides, strict=True)
     ]
-
-
-def settle_in_cells(
-    walkers: Particles,
-    totals: np.ndarray,
-    clean: Rates,
-    dose: float,
-    lattice: Lattice,
-    generators: Sequence[torch.Generator],
-    open_parts: Sequence[tuple[np.ndarray | None, np.ndarray]],
-) -> list[Decoded]:
-    """As `settle`, where the parts are cells without walls between them: what particles carried across their borders is
-    put right in images that were decoded as a whole, voxel by voxel (`dsdcli.process.exchange`)."""
-    whole = [(around, (parts > 0).astype(np.int64)) for around, parts in open_parts]
-    made = settle(walkers, totals.sum(1, keepdims=True), clean, dose, lattice, generators, whole)
-    phases = totals.shape[-1]
-    images = torch.from_numpy(np.stack([decoded.image for decoded in made])).to(walkers.site.device)
-    seen = voxels_by_trips(images, phases, clean, lattice, generators)
-    held = walkers.occupancy(lattice, len(totals), phases).cpu().numpy()
+    images = torch.from_numpy(np.stack([decoded.image for decoded in made])).to(occupied.device)
+    seen = voxels_by_trips(images, totals.shape[-1], clean, lattice, generators)
     settled = []
-    for decoded, log_p, wanted, occupied, (_, parts) in zip(made, seen, totals, held, open_parts, strict=True):
+    for decoded, log_p, wanted, n, (_, parts), inside in zip(
+        made, seen, totals, held, open_parts, insides, strict=True
+    ):
         image = exchange(decoded.image, log_p, wanted, lattice, parts)
-        changed = float((image != decoded.image).sum() / max(1, (parts > 0).sum()))
-        far = share_far(image, occupied, lattice, parts > 0)
+        changed = float((image != decoded.image).sum() / max(1, inside.sum()))
+        far = share_far(image, n, lattice, inside)
         settled.append(replace(decoded, image=image, forced=min(1.0, decoded.forced + changed), far=far))
     return settled
 

@@ -12,8 +12,8 @@ from dsdcli.data.dataset import Dataset
 from dsdcli.errors import UsageError
 from dsdcli.network.config import Property
 
-BANK_CROPS = 4096
-BANK_VOXELS = 2**24  # of all of them at most, but for `FEWEST` crops
+BANK_CROPS = 16384
+BANK_VOXELS = {2: 2**26, 3: 2**24}  # of all of them at most, by their dimension, but for `FEWEST` crops
 FEWEST = 256
 VALIDATION_CROPS = 256
 VALIDATION_SITES = 2**21  # of all of them at most, but for 32 crops
@@ -88,7 +88,7 @@ class Bank:
 
 def bank_crops(dataset: Dataset, size: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The crops of a bank, and the class of each; flipped and turned as those that are drawn at every step."""
-    number = min(BANK_CROPS, max(FEWEST, BANK_VOXELS // math.prod(size)))
+    number = min(BANK_CROPS, max(FEWEST, BANK_VOXELS[len(size)] // math.prod(size)))
     return crops_of_classes(dataset, "train", number, size, np.random.default_rng([seed, number]), augment=True)
 
 

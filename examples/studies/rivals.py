@@ -1,4 +1,4 @@
-"""dsd beside what one would use instead: the same data, the same voxel counts, the same metrics, one CPU thread.
+"""dsd beside what one would use instead: the same data, voxel counts and metrics, everything made on one CPU thread.
 
     python examples/studies/rivals.py berea.dsd.h5 --minutes 20 -n 128 --dsd-reference berea-2d --work rivals
 
@@ -28,6 +28,7 @@ from shared import counts_of, markdown, options
 
 from dsdcli.cli.parse import parse_size
 from dsdcli.data.dataset import Dataset
+from dsdcli.device import pick_device
 from dsdcli.errors import DsdError, UsageError
 from dsdcli.evaluation.cache import Cache
 from dsdcli.evaluation.evaluate import evaluate
@@ -45,7 +46,9 @@ SHOWN = 8  # samples of each method on the sheet
 FITTED = 256  # training crops that annealing and the length scales of porespy's generators are fitted to
 
 
-def train(kind: type[Trainer], folder: Path, dataset: Dataset, size: tuple[int, ...], minutes: float) -> Run:
+def train(
+    kind: type[Trainer], folder: Path, dataset: Dataset, size: tuple[int, ...], minutes: float, device: str = "cpu"
+) -> Run:
     """The run of a trainer, ended by time alone; from ``folder`` if it was trained before.
 
     All of dsd's training goes into whole crops, none into holes: its rival does not learn to in-paint either.
@@ -70,7 +73,7 @@ def train(kind: type[Trainer], folder: Path, dataset: Dataset, size: tuple[int, 
             raise UsageError(f"{folder} was trained on other data or in another way; name another --work")
         return run
     run = Run.create(folder, dataset, make_config(dataset, settings), settings)
-    trainer = kind(run.config(), settings, dataset, torch.device("cpu"))
+    trainer = kind(run.config(), settings, dataset, pick_device(device))
     *_, last = trainer.run()
     run.log(last)
     run.checkpoint(trainer, best=True)
@@ -132,11 +135,12 @@ def methods(
     work: Path,
     reference: Path | None,
     planes: Path | None,
+    device: str,
 ) -> Iterator[Method]:
     """n samples of every method, with the voxel counts of those of the first; ``cfl`` ones by the paper's sampler."""
     folder = work / f"dsd-{minutes:g}min"
-    train(Trainer, folder, dataset, size, minutes)
-    rival = train(gaussian.GaussianTrainer, work / f"gaussian-{minutes:g}min", dataset, size, minutes)
+    train(Trainer, folder, dataset, size, minutes, device)
+    rival = train(gaussian.GaussianTrainer, work / f"gaussian-{minutes:g}min", dataset, size, minutes, device)
     trained = {f"dsd ({walk.steps_trained(folder)} steps)": folder}
     if reference:
         trained[f"dsd, {reference.name}"] = reference
@@ -205,6 +209,7 @@ def sheet(path: Path, dataset: Dataset, found: Sequence[Method]) -> None:
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("dataset", type=Path, help="made by dsd ingest, of any number of phases")
+    parser.add_argument("--device", default="cpu", help="where both networks are trained (default cpu)")
     parser.add_argument("--minutes", type=float, default=20.0, help="training time of each network (default 20)")
     parser.add_argument("-n", type=int, default=128, help="samples of each method, 2 or more (default 128)")
     parser.add_argument(
@@ -224,7 +229,11 @@ def main() -> None:
     if chosen.work:
         chosen.work.mkdir(exist_ok=True)
     with nullcontext(chosen.work) if chosen.work else tempfile.TemporaryDirectory() as work:
-        found = list(methods(dataset, chosen.size, chosen.minutes, chosen.n, chosen.cfl, Path(work), reference, planes))
+        found = list(
+            methods(
+                dataset, chosen.size, chosen.minutes, chosen.n, chosen.cfl, Path(work), reference, planes, chosen.device
+            )
+        )
         with tempfile.TemporaryDirectory() as scratch:
             text = compare(dataset, found, Path(scratch))
     sheet(chosen.out, dataset, found)

@@ -16,6 +16,7 @@ import pytest
 import tifffile
 import torch
 
+from dsdcli.cli.console import progress
 from dsdcli.data.phases import Phase
 from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.training.recipes import TrainSettings
@@ -341,3 +342,13 @@ def test_help_and_version_load_nothing_heavy():
     assert done.returncode == 0, done.stderr
     for command in ("ingest", "train", "generate", "evaluate", "info", "doctor"):
         assert command in done.stdout
+
+
+def test_another_piece_of_work_has_its_own_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """The crops that are measured before a training do not count as its beginning."""
+    with progress("training", every_seconds=0.0) as update:
+        for done, total in ((0, 500), (500, 500), (0, 60), (30, 60)):
+            update(done, total, "")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("training 500/500")
+    assert second.startswith("training 30/60") and "inf" not in second
