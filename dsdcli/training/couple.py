@@ -15,7 +15,8 @@ ROUNDS = 5
 SLOWEST = 0.2  # e-foldings of contacts that a log-odds of 1 makes of a pair, by what noise says of it
 LONGEST = 0.15  # step of a round, in log-odds
 DOUBT = 2.0  # standard errors within which contacts are left as they are
-CLOSE = 1.0  # within which they are right
+CLOSE = 0.5  # within which they are what they should come to
+LOOKS = 2  # times that as many crops must show it: of several pairs one is beyond two errors by chance too often
 FEW = 10  # contacts that are added to all, so that rare pairs do not decide
 
 Draw = Callable[[UndoNet, np.ndarray, int], np.ndarray | None]
@@ -25,8 +26,10 @@ def coupled(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.Te
     """The table of `dsdcli.network.coupling` with which samples have the contacts of training crops of the same counts;
     None where they have them without, for models of volumes and of several materials, or where none are drawn.
 
-    It is found in a few rounds of samples, by Broyden's method, from the guess that one e-folding of contacts takes
-    log-odds of 1. The model is left as it was.
+    What some crops show others must confirm, and of an excess x with the standard error e the share 1 - (e / x)^2 is
+    made up for: the rest is what chance makes of it (James and Stein 1961). The table is found in a few rounds of
+    samples, by Broyden's method, from the guess that one e-folding of contacts takes log-odds of 1. The model is left
+    as it was.
 
     Args:
         draw: samples of the model with these voxels of each phase, int64 (n, K), by a seed: phase indices (n, *L), or
@@ -36,26 +39,45 @@ def coupled(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.Te
     if config.ndim != 2 or config.classes or config.species:
         return None
     number = max(1, min(MOST_CROPS, MOST_SITES // math.prod(config.size)))
-    crops = dataset.crops("train", number, config.size, np.random.default_rng(seed), augment=True)
-    totals = np.stack([np.bincount(crop.ravel(), minlength=model.phases) for crop in crops])
-    real = contacts(crops, model.phases, config.boundary == "periodic")
-    weights, response = np.zeros(real.shape[1]), np.eye(real.shape[1])
+    periodic, rng = config.boundary == "periodic", np.random.default_rng(seed)
+    wanted: list[np.ndarray] = []  # voxels of each phase of crops, (number, K) a look
+    real = np.zeros((0, model.phases * (model.phases - 1) // 2))
     tried: list[tuple[float, np.ndarray, np.ndarray]] = []  # standard errors at the most, weights, excess
+
+    def look(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """By how many e-foldings samples have too many contacts, and the standard errors of that."""
+        model.coupling = table_of(weights, model) if weights.any() else None
+        images = [draw(model, totals, seed + turn) for turn, totals in enumerate(wanted)]
+        if any(some is None for some in images):
+            return None
+        made = np.concatenate([contacts(some, model.phases, periodic) for some in images if some is not None])
+        excess = np.log((made.sum(0) + FEW) / (real.sum(0) + FEW))
+        return excess, (math.sqrt(len(real)) * (made - real).std(0) + FEW) / (real.sum(0) + FEW)
+
+    weights, response, left = np.zeros(real.shape[1]), np.eye(real.shape[1]), 0.0
     try:
-        for _ in range(ROUNDS):
-            model.coupling = table_of(weights, model) if weights.any() else None
-            images = draw(model, totals, seed)
-            if images is None:
+        for turn in range(LOOKS - 1 + ROUNDS):
+            if turn < LOOKS:
+                crops = dataset.crops("train", number, config.size, rng, augment=True)
+                wanted.append(np.stack([np.bincount(crop.ravel(), minlength=model.phases) for crop in crops]))
+                real = np.concatenate([real, contacts(crops, model.phases, periodic)])
+            found = look(weights)
+            if found is None:
                 return None
-            made = contacts(images, model.phases, config.boundary == "periodic")
-            excess = np.log((made.sum(0) + FEW) / (real.sum(0) + FEW))
-            error = (math.sqrt(number) * (made - real).std(0) + FEW) / (real.sum(0) + FEW)
+            excess, error = found
+            if turn < LOOKS:
+                if (np.abs(excess) <= DOUBT * error).all():
+                    return None
+                if turn < LOOKS - 1:
+                    continue
+                left = excess * np.minimum(1, (error / excess) ** 2)
+            excess = excess - left
             if tried:
                 step, change = weights - tried[-1][1], excess - tried[-1][2]
                 response += np.outer(change - response @ step, step) / max(step @ step, 1e-12)
                 np.fill_diagonal(response, response.diagonal().clip(SLOWEST))
             tried.append((float((np.abs(excess) / error).max()), weights, excess))
-            if tried[-1][0] <= (DOUBT if len(tried) == 1 else CLOSE):
+            if tried[-1][0] <= CLOSE:
                 break
             weights = weights + np.linalg.lstsq(response, -excess)[0].clip(-LONGEST, LONGEST)
     finally:

@@ -25,6 +25,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "small": {"steps": 20_000, "voxels": 2**17, "lr": 1e-3},
     "base": {"steps": 50_000, "voxels": 2**17, "lr": 1e-3},
 }
+# Of models that are told properties, which neither crops with holes nor wider ones have.
+TOLD = {"holes": 0.2, "large": 0.2}
 STRUCTURES = 4  # a crop should be as many times as wide as structure reaches
 LARGEST = {(2, False): USUAL, (3, False): 48, (2, True): SIDES[-1], (3, True): USUAL}  # side, by dimension and GPU
 _DECAYED = 0.1  # structure reaches as far as the covariance of a phase exceeds this share of its variance
@@ -132,7 +134,8 @@ def choose_settings(
         "boundary": "noflux",
         "precision": "bfloat16" if gpu else "float32",
     }
-    settings = TrainSettings(**{**recipe, **chosen, **given, "preset": preset})
+    told = TOLD if given.get("condition") else {}
+    settings = TrainSettings(**{**recipe, **chosen, **told, **given, "preset": preset})
     for split in ("train", "heldout"):
         for material in dataset.materials:
             material.crops(split, 1, size, np.random.default_rng(0))  # fails before training, not during it

@@ -35,6 +35,7 @@ from dsdcli.evaluation.evaluate import evaluate
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_tensors
 from dsdcli.process.lattice import Lattice
+from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.run import Run, make_config
 from dsdcli.training.trainer import Trainer
@@ -147,7 +148,7 @@ def methods(
     ours = [by_dsd(name, model, dataset, size, n) for name, model in trained.items()]
     yield from ours
     for name, model in trained.items():
-        for leaps in LEAPS:
+        for leaps in sorted({*LEAPS} - {Trapezoidal.usual(len(size)).steps}):
             yield by_dsd(f"{name}, {leaps} leaps", model, dataset, size, n, ("--steps", str(leaps)))
     if planes:
         yield by_dsd(f"dsd, {planes.name} by plane sweeps", planes, dataset, size, n)

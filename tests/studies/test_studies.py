@@ -325,6 +325,9 @@ def test_targets(study, tmp_path, rock, monkeypatch):
     assert [float(row[3]) < float(row[2].split()[0]) for row in rows] == [True, False]
     assert "Counts are exact in all samples" in said
     assert Image.open(tmp_path / "asked.png").size
+    new = ("--max-time", "1s", "--from", tmp_path / "told", "--batch", 4, "--quantities", "interface")
+    study("targets.py", tmp_path / "all", rock.path, *new, "-n", 4, "--steps", 2, "-o", "all.png")
+    assert (tmp_path / "all" / "best.safetensors").is_file()
 
 
 def test_two_rocks(study, tmp_path, rock, model):
