@@ -14,7 +14,7 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles, leap
 from dsdcli.sampling.rates import Rates, at_particles
 
-LEAPS = {2: 16}  # in images half of the usual number are as good (docs/studies/speed.md)
+LEAPS = {2: 13}  # in images these are as good as the usual number (docs/studies/speed.md)
 MOST_STEPS = 10**5
 MOST_ETA = 100.0  # beyond the full process, hops only take longer
 

@@ -1,6 +1,6 @@
 """How long does generation take, how much of it is the network, and what would make that faster?
 
-python examples/studies/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 33 evaluations)
+python examples/studies/benchmark_generate.py                      (berea-2d, 64 samples of 64x64, 27 evaluations)
 python examples/studies/benchmark_generate.py --size 256x256       (and how much memory)
 python examples/studies/benchmark_generate.py --model nmc-2d --steps 31 --device cuda
 python examples/studies/benchmark_generate.py --busy 2             (beside two processes that want a core each)

@@ -156,7 +156,8 @@ def test_sweeps(study, rock, model):
 
 def test_digits(study, tmp_path, monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny", (Architecture((8,), blocks=1, fine=4),) * 2)
-    said = study("digits.py", "digits", "-n", 2, "--max-time", "1s", "--steps", 1, "-o", "digits.png")
+    quick = ("--max-time", "1s", "--steps", 1, "--judge-steps", 300)
+    said = study("digits.py", "digits", "-n", 2, *quick, "-o", "digits.png")
     rows = [line.strip("| ").split(" | ") for line in said.splitlines()]
     assert rows[2][:2] == ["held out", "359"] and float(rows[2][-1].split()[0]) > 95  # the classifier knows digits
     assert [(row[1], row[3]) for row in rows[3:7]] == [("20", "all")] * 3 + [("10", "all")]

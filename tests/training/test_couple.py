@@ -12,7 +12,7 @@ from dsdcli.network.config import Architecture
 from dsdcli.network.model import UndoNet
 from dsdcli.pipeline.train import make_config
 from dsdcli.pipeline.trial import draw_like
-from dsdcli.training.couple import LOOKS, ROUNDS, contacts, coupled
+from dsdcli.training.couple import ROUNDS, SETS, contacts, coupled
 from dsdcli.training.start import start_from
 
 from .test_training import make_settings
@@ -87,7 +87,7 @@ def test_it_is_found_whatever_contacts_make_of_it(electrode, monkeypatch):
     cut = type(electrode).crops
     monkeypatch.setattr(type(electrode), "crops", lambda *a, **k: crops.append(cut(*a, **k)) or crops[0])
     table = coupled(model, electrode, 0, lambda *rest: crops[0].copy())
-    assert len(asked) <= 1 + LOOKS * ROUNDS
+    assert len(asked) < SETS + ROUNDS
     excess = response @ (table[[0, 0, 1], [1, 2, 2]].numpy() - right)
     assert np.abs(excess).max() < 0.02 < np.abs(response @ right).max()
 
