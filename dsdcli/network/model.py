@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dsdcli.network import calibration, coupling, neighbours
+from dsdcli.network import calibration, coupling, levels, neighbours
 from dsdcli.network.calibration import LEAST_DOSE, corrected, pull
 from dsdcli.network.conditions import class_features, dose_features, names, property_features
 from dsdcli.network.config import ModelConfig
@@ -24,7 +24,12 @@ from dsdcli.process.origins import log_undo_ratio
 
 CERTAIN = 40.0  # logit of a phase that is known
 # Tables that come with some weights, and are of these alone: their shapes, for a number of phases.
-TABLES = {"calibration": calibration.shape, "neighbours": neighbours.shape, "coupling": coupling.shape}
+TABLES = {
+    "calibration": calibration.shape,
+    "neighbours": neighbours.shape,
+    "coupling": coupling.shape,
+    "levels": levels.shape,
+}
 NEAR = 12  # voxels from a known one within which the guess is not calibrated
 
 
@@ -106,6 +111,7 @@ class UndoNet(nn.Module):
         self.calibration: torch.Tensor | None
         self.neighbours: torch.Tensor | None
         self.coupling: torch.Tensor | None
+        self.levels: torch.Tensor | None
         for name in TABLES:
             self.register_buffer(name, None)
 

@@ -12,7 +12,7 @@ from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.blocks import fitting_batch
 from dsdcli.sampling.generate import generate, stack_of
-from dsdcli.sampling.intensity import counts_like
+from dsdcli.sampling.intensity import DOSE_END, counts_like, generate_counts
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.trainer import Trainer
 from dsdcli.view.sheet import intensity_image, save_picture, write_sheet
@@ -23,10 +23,19 @@ SHEET_STEPS = 8
 
 
 def draw_like(model: UndoNet, totals: np.ndarray, seed: int, stop: Callable[[], bool]) -> np.ndarray | None:
-    """Samples of the size of the training crops, with totals (n, K) of the phases; None where ``stop`` says so."""
+    """Samples of the size of the training crops, with totals (n, K) of the phases, or of intensities what is expected
+    at the end of walks with these totals; None where ``stop`` says so."""
     config, device = model.config, next(model.parameters()).device
     lattice = Lattice(config.size, config.boundary)
     batch = fitting_batch(config, lattice, device, free_memory(device))
+    if isinstance(model, IntensityNet):
+        sampler = Trapezoidal(dose_end=DOSE_END)
+        expected = []
+        for progress in generate_counts(model, totals, lattice, sampler, seed, batch):
+            if stop():
+                return None
+            expected += [rounded.expected for _, rounded in progress.finished]
+        return np.stack(expected)
     states = []
     for state in generate(model, totals, lattice, Trapezoidal.usual(config.ndim), seed, batch):
         if stop():

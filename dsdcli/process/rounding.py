@@ -16,11 +16,13 @@ class Rounded:
         forced: share of the particles that were put beyond the whole numbers next to what was expected, because the
             totals had to be met.
         moved: share of the particles that the walk had left on another site.
+        expected: what was rounded, float64 (C, *L).
     """
 
     image: np.ndarray
     forced: float
     moved: float
+    expected: np.ndarray
 
 
 def round_counts(
@@ -53,7 +55,7 @@ def round_counts(
             forced += float(np.maximum(np.abs(found - np.clip(mean, 0, cap)) - 1, 0).sum())
             moved += float(np.abs(found - walked[channel][inside]).sum()) / 2
     particles = max(1, int(totals.sum()))
-    return Rounded(image, forced / particles, moved / particles)
+    return Rounded(image, forced / particles, moved / particles, expected)
 
 
 def nearest_whole(mean: np.ndarray, total: int, cap: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dsdcli.network.intensity import IntensityNet
+from dsdcli.network.levels import levelled
 from dsdcli.network.model import Given
 from dsdcli.process.counts import as_particles, leap_counts, settling_dose, spread
 from dsdcli.process.lattice import Lattice
@@ -131,6 +132,8 @@ def generate_counts(
         expected = clean(counts, doses, lattice)
         ties = [torch.rand(e.shape, generator=g, device=device) for e, g in zip(expected, generators, strict=True)]
         wished = (expected + TIE_BREAK * torch.stack(ties)).cpu().numpy()
+        if model.levels is not None:
+            wished = levelled(wished, model.levels, caps)
         rounded = [
             round_counts(e, n, own, caps, lattice.parts, around)
             for e, n, own in zip(wished, counts.cpu().numpy(), wanted, strict=True)

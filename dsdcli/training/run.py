@@ -24,6 +24,7 @@ from dsdcli.record import provenance
 from dsdcli.training.beside import beside_known
 from dsdcli.training.calibrate import calibration
 from dsdcli.training.couple import Draw, coupled
+from dsdcli.training.levels import levels_of
 from dsdcli.training.log import LOG, append, trim
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.state import STATE
@@ -214,12 +215,11 @@ class Run:
     def calibrate(
         self, dataset: Dataset, device: torch.device, seed: int, stop: Callable[[], bool], draw: Draw
     ) -> None:
-        """Give the best weights their tables (`dsdcli.network.calibration`, `dsdcli.network.neighbours`,
-        `dsdcli.network.coupling`); nothing changes where ``stop`` says so before all is measured. Weights that are
-        better yet, of a run that goes on, have none until it ends too.
+        """Give the best weights their tables (`dsdcli.network.model.TABLES`); nothing changes where ``stop`` says so
+        before all is measured. Weights that are better yet, of a run that goes on, have none until it ends too.
 
         Args:
-            draw: samples, as `dsdcli.training.couple.coupled` asks for them.
+            draw: as `dsdcli.training.couple.coupled` and `dsdcli.training.levels.levels_of` ask for it.
 
         Raises:
             DsdError: the system could not write.
@@ -233,6 +233,7 @@ class Run:
         if any(table is not None for table in found) and not stop():
             model.calibration, model.neighbours = found
             model.coupling = coupled(model, dataset, seed, draw)
+            model.levels = levels_of(model, dataset, seed, draw)
             if stop():
                 return
             save_tensors(self.folder / BEST, {name: tensor.cpu() for name, tensor in model.state_dict().items()})

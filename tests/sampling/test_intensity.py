@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dsdcli.network.config import Material
+from dsdcli.network.levels import shape as shape_of_levels
 from dsdcli.process.counts import settling_dose, spread
 from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import axis_kernel
@@ -30,6 +31,9 @@ def test_every_channel_has_exactly_its_total_and_no_site_more_than_its_cap(shape
     assert np.array_equal(found.reshape(3, 2, -1).sum(2), totals)
     assert found.min() >= 0
     assert (found.reshape(3, 2, -1).max((0, 2)) <= [12, 300]).all()
+    model.levels = torch.rand(shape_of_levels(2)).sort(dim=2).values * torch.tensor([12.0, 300.0])[:, None]
+    moved = images(model, totals, lattice, batch=3)
+    assert np.array_equal(moved.reshape(3, 2, -1).sum(2), totals) and not np.array_equal(moved, found)
 
 
 def test_an_image_depends_on_its_seed_and_totals_alone():

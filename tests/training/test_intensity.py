@@ -10,10 +10,12 @@ from dsdcli.network.checkpoint import load_model, save_config, save_tensors
 from dsdcli.network.config import Architecture
 from dsdcli.network.intensity import IntensityNet
 from dsdcli.network.model import Prediction
+from dsdcli.pipeline.trial import draw_like
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.intensity import counts_like
 from dsdcli.training.calibrate import calibration
 from dsdcli.training.intensity import IntensityTrainer, WalkedCounts, count_losses, make_counts_config
+from dsdcli.training.levels import levels_of
 from dsdcli.training.loss import losses
 from dsdcli.training.recipes import TrainSettings, choose_settings
 from tests.intensity_data import ONE, TWO, make_intensities, random_intensity_model
@@ -103,3 +105,24 @@ def test_a_network_that_says_nothing_of_waves_is_told_how_they_grow(tmp_path, mo
     made = counts_like(loaded, crops, np.full(3, -1), Lattice((16, 16)), steps=4)
     assert (made.sum((2, 3)) == crops.sum((2, 3), dtype=np.int64)).all()
     assert calibration(model, dataset, 0, stop=lambda: True) is None
+
+
+def test_samples_come_closer_to_the_histogram_of_the_crops(tmp_path, monkeypatch):
+    """Of a model that has learned nothing; totals of single images, which are met exactly, keep it from more."""
+    monkeypatch.setattr("dsdcli.training.levels.MOST_CROPS", 24)
+    dataset = make_intensities(tmp_path / "x.dsd.h5", ONE, (6, 64, 64))
+    settings = TrainSettings("tiny", (16, 16), 1, None, 8, 4e-3, 0, "noflux", "float32")
+    config = replace(make_counts_config(dataset, settings), architecture=Architecture((8, 16)))
+    model = IntensityNet(config).eval()
+    model.levels = levels_of(model, dataset, 0, lambda *a: draw_like(*a, lambda: False))
+    crops = dataset.crops("train", 24, (16, 16), np.random.default_rng(0), augment=True)
+
+    def off():
+        made = counts_like(model, crops, np.full(24, -1), Lattice((16, 16)), steps=31)
+        one, other = (np.bincount(each.ravel(), minlength=13) / each.size for each in (made, crops))
+        return np.abs(one - other).sum()
+
+    after = off()
+    model.levels = None
+    assert after < 0.75 * off()
+    assert levels_of(model, dataset, 0, lambda *a: draw_like(*a, lambda: True)) is None
