@@ -115,6 +115,10 @@ class UndoNet(nn.Module):
         for name in TABLES:
             self.register_buffer(name, None)
 
+    def has_tables(self) -> bool:
+        """Whether something was measured on the finished weights."""
+        return any(getattr(self, name) is not None for name in TABLES)
+
     def forward(
         self,
         counts: torch.Tensor,

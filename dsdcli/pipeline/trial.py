@@ -1,7 +1,8 @@
 """Samples that are drawn of a model while it trains, and when it ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from dsdcli.network.intensity import IntensityNet
 from dsdcli.network.model import UndoNet
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.blocks import fitting_batch
-from dsdcli.sampling.generate import generate, stack_of
+from dsdcli.sampling.generate import Progress, generate, stack_of
 from dsdcli.sampling.intensity import DOSE_END, counts_like, generate_counts
 from dsdcli.sampling.trapezoidal import Trapezoidal
 from dsdcli.training.trainer import Trainer
@@ -28,20 +29,17 @@ def draw_like(model: UndoNet, totals: np.ndarray, seed: int, stop: Callable[[], 
     config, device = model.config, next(model.parameters()).device
     lattice = Lattice(config.size, config.boundary)
     batch = fitting_batch(config, lattice, device, free_memory(device))
+    states: Iterator[Progress[Any]]
     if isinstance(model, IntensityNet):
-        sampler = Trapezoidal(dose_end=DOSE_END)
-        expected = []
-        for progress in generate_counts(model, totals, lattice, sampler, seed, batch):
-            if stop():
-                return None
-            expected += [rounded.expected for _, rounded in progress.finished]
-        return np.stack(expected)
-    states = []
-    for state in generate(model, totals, lattice, Trapezoidal.usual(config.ndim), seed, batch):
+        what, states = "expected", generate_counts(model, totals, lattice, Trapezoidal(dose_end=DOSE_END), seed, batch)
+    else:
+        what, states = "image", generate(model, totals, lattice, Trapezoidal.usual(config.ndim), seed, batch)
+    found = []
+    for state in states:
         if stop():
             return None
-        states.append(state)
-    return stack_of(states)
+        found += [getattr(made, what) for _, made in state.finished]
+    return np.stack(found)
 
 
 def draw_sheet(trainer: Trainer, path: Path) -> Path:

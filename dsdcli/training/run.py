@@ -227,15 +227,15 @@ class Run:
         if not (self.folder / BEST).is_file():
             return
         model = load_model(self.folder / BEST, device)
-        if not (model.calibration is None and model.neighbours is None):  # a run that had ended made nothing better
+        if model.has_tables():  # a run that had ended made nothing better
             return
         found = calibration(model, dataset, seed, stop), beside_known(model, dataset, seed, stop)
-        if any(table is not None for table in found) and not stop():
-            model.calibration, model.neighbours = found
-            model.coupling = coupled(model, dataset, seed, draw)
-            model.levels = levels_of(model, dataset, seed, draw)
-            if stop():
-                return
+        if stop():
+            return
+        model.calibration, model.neighbours = found
+        model.coupling = coupled(model, dataset, seed, draw)
+        model.levels = levels_of(model, dataset, seed, draw)
+        if model.has_tables() and not stop():
             save_tensors(self.folder / BEST, {name: tensor.cpu() for name, tensor in model.state_dict().items()})
 
     def sheet(self, step: int) -> Path:

@@ -4,7 +4,7 @@
     python examples/studies/targets.py told rock.dsd.h5 --guidance 1 2 -o targets.png
     python examples/studies/targets.py told rock.dsd.h5 --max-time 515s --quantities diffusivity.grain --device cuda
 
-A model that is not there yet is trained first (second command): it is told the quantities of nearly every crop, so that
+A model that is not there yet is trained first (third command): it is told the quantities of nearly every crop, so that
 none has holes, known voxels or another size, as half and more of those of `dsd train` do, and learns nothing else.
 
 Samples at the volume fractions of the training images say what the model does where nothing is asked: mean and
@@ -42,16 +42,18 @@ def train_told(
 ) -> None:
     """A run of a model that begins with the weights of another one and is told quantities of nearly every crop."""
     target, begin = pick_device(device), load_model(find_model(start))
-    given = {
+    asked = {
         "preset": "tiny",
         "size": begin.config.size,
         "batch": batch,
         "lr": 2e-3,
         "steps": 10**7,
         "precision": "float32",
+        "max_seconds": seconds,
+        "condition": tuple(quantities),
+        "validate_every": 1500,
     }
-    asked = {"max_seconds": seconds, "condition": tuple(quantities), "validate_every": 1500}
-    settings = replace(choose_settings(dataset, {**given, **asked}, target.type == "cuda")[0], **TOLD)
+    settings = replace(choose_settings(dataset, asked, target.type == "cuda")[0], **TOLD)
     bank = measured_bank(dataset, settings, say)
     config = replace(make_config(dataset, settings), properties=bank.properties if bank else ())
     trainer = Trainer(config, settings, dataset, target, bank=bank)

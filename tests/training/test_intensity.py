@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from dsdcli.network.checkpoint import load_model, save_config, save_tensors
-from dsdcli.network.config import Architecture
+from dsdcli.network.config import PRESETS, Architecture
 from dsdcli.network.intensity import IntensityNet
 from dsdcli.network.model import Prediction
+from dsdcli.pipeline.train import train
 from dsdcli.pipeline.trial import draw_like
 from dsdcli.process.lattice import Lattice
 from dsdcli.sampling.intensity import counts_like
@@ -30,6 +31,12 @@ class Told(torch.nn.Module):
 
     def forward(self, counts, dose, domains, given):
         return self.said
+
+
+def untrained(dataset):
+    """A network of the dataset's counts that has learned nothing."""
+    settings = TrainSettings("tiny", (16, 16), 1, None, 8, 4e-3, 0, "noflux", "float32")
+    return IntensityNet(replace(make_counts_config(dataset, settings), architecture=Architecture((8, 16)))).eval()
 
 
 def test_the_losses_are_least_at_the_truth_and_nil_where_that_is_certain():
@@ -90,14 +97,12 @@ def test_settings_follow_from_the_counts(tmp_path):
 def test_a_network_that_says_nothing_of_waves_is_told_how_they_grow(tmp_path, monkeypatch):
     monkeypatch.setattr("dsdcli.training.calibrate.MOST_COUNTS", 16)
     dataset = make_intensities(tmp_path / "x.dsd.h5", TWO, (6, 64, 64))
-    settings = TrainSettings("tiny", (16, 16), 1, None, 8, 4e-3, 0, "noflux", "float32")
-    config = replace(make_counts_config(dataset, settings), architecture=Architecture((8, 16)))
-    model = IntensityNet(config).eval()
+    model = untrained(dataset)
     table = calibration(model, dataset, 0)
     assert table is not None and model.calibration is None
     assert (table[..., 0] == 1).all() and (table[..., 1] == 0).all() and table[..., 3].max() > 0.1
     model.calibration = table
-    save_config(tmp_path, config)
+    save_config(tmp_path, model.config)
     save_tensors(tmp_path / "model.safetensors", model.state_dict())
     loaded = load_model(tmp_path)
     assert torch.equal(loaded.calibration, table)
@@ -111,9 +116,7 @@ def test_samples_come_closer_to_the_histogram_of_the_crops(tmp_path, monkeypatch
     """Of a model that has learned nothing; totals of single images, which are met exactly, keep it from more."""
     monkeypatch.setattr("dsdcli.training.levels.MOST_CROPS", 24)
     dataset = make_intensities(tmp_path / "x.dsd.h5", ONE, (6, 64, 64))
-    settings = TrainSettings("tiny", (16, 16), 1, None, 8, 4e-3, 0, "noflux", "float32")
-    config = replace(make_counts_config(dataset, settings), architecture=Architecture((8, 16)))
-    model = IntensityNet(config).eval()
+    model = untrained(dataset)
     model.levels = levels_of(model, dataset, 0, lambda *a: draw_like(*a, lambda: False))
     crops = dataset.crops("train", 24, (16, 16), np.random.default_rng(0), augment=True)
 
@@ -126,3 +129,13 @@ def test_samples_come_closer_to_the_histogram_of_the_crops(tmp_path, monkeypatch
     model.levels = None
     assert after < 0.75 * off()
     assert levels_of(model, dataset, 0, lambda *a: draw_like(*a, lambda: True)) is None
+
+
+def test_a_finished_run_has_levels_where_its_waves_need_no_calibration(tmp_path, monkeypatch):
+    monkeypatch.setattr("dsdcli.training.run.calibration", lambda *_: None)
+    monkeypatch.setattr("dsdcli.training.levels.MOST_CROPS", 4)
+    monkeypatch.setitem(PRESETS, "tiny", (Architecture((8,), blocks=1, fine=4),) * 2)
+    dataset = make_intensities(tmp_path / "x.dsd.h5", ONE, (6, 64, 64))
+    train(dataset, size=(16, 16), steps=1, batch=2, device="cpu", out=tmp_path / "run")
+    model = load_model(tmp_path / "run")
+    assert model.calibration is None and model.levels is not None
