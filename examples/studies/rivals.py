@@ -13,6 +13,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # here and in the commands that are run: everyone gets one thread
 
+import math
 import sys
 import tempfile
 import time
@@ -41,6 +42,7 @@ from dsdcli.training.run import Run, make_config
 from dsdcli.training.trainer import Trainer
 from dsdcli.view.sheet import write_sheet
 
+VOXELS = 2**17  # of the crops of a training step together: 32 crops of 64x64, 4 of 32x32x32
 BATCH = 64
 LEAPS = (4, 8, 16)  # of dsd, beside the default: how fast it is at the error of a rival
 SHOWN = 8  # samples of each method on the sheet
@@ -54,7 +56,7 @@ def train(
 
     All of dsd's training goes into whole crops, none into holes: its rival does not learn to in-paint either.
     """
-    steps, batch, lr, seed = 10**7, 32, 1e-3, 0
+    steps, batch, lr, seed = 10**7, max(1, VOXELS // math.prod(size)), 1e-3, 0
     settings = TrainSettings(
         "tiny",
         size,
