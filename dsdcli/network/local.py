@@ -19,7 +19,7 @@ LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 CONDITION_WIDTH = 128
 NARROW = 32  # features of a site, up to which products with a matrix standardise them faster on a GPU
 EPSILON = 1e-5  # of their variance
-SLAB_SITES = {"cpu": 2**16, "cuda": 2**22}  # of a block that are computed at a time: they stay in the cache
+SLAB_SITES = {"cpu": 2**14, "cuda": 2**22}  # of a block that are computed at a time: they stay in the cache
 
 
 class Depthwise(torch.autograd.Function):
@@ -128,7 +128,7 @@ class Block(nn.Module):
         result: torch.Tensor | None = None
         beyond = extent.beyond(x, self.around.kernel_size[0] // 2)
         for start, stop in extent.spans(x, self.training):
-            part = then(x[:, start:stop] + self._change(x, condition, extent, (start, stop), beyond))
+            part = then(self._changed(x, condition, extent, (start, stop), beyond))
             if part.shape[1] == x.shape[1]:
                 return part
             if result is None:
@@ -137,11 +137,11 @@ class Block(nn.Module):
         assert result is not None  # there are rows
         return result
 
-    def _change(
+    def _changed(
         self, x: torch.Tensor, condition: torch.Tensor, extent: Extent, span: tuple[int, int], beyond: Any
     ) -> torch.Tensor:
-        """What the block adds to the rows of a span along the first axis; to those alone, so that a large volume takes
-        little more memory than its features."""
+        """The rows of a span along the first axis after the block; those alone, so that a large volume takes little
+        more memory than its features."""
         reach = self.around.kernel_size[0] // 2
         wider = extent.around(x, span, reach, beyond)
         part = wider is not None
@@ -162,7 +162,7 @@ class Block(nn.Module):
             h = self.around(h)
         scale, shift = self.film(condition)[(slice(None), *(None,) * (x.ndim - 2))].chunk(2, dim=-1)
         h = torch.addcmul(shift, standardised(h.movedim(1, -1)), 1 + scale)
-        return self.narrow(F.silu(self.widen(h)))
+        return plus_linear(x[:, span[0] : span[1]], F.silu(self.widen(h)), self.narrow)
 
 
 class LocalNet(nn.Module):
@@ -231,6 +231,16 @@ class LocalNet(nn.Module):
 
     def _grown(self, level: int, x: torch.Tensor) -> torch.Tensor:
         return spread(self.grow[level](x))
+
+
+def plus_linear(x: torch.Tensor, h: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
+    """Features (..., C) plus a layer of others. Without gradients, on CPUs, in the pass of the product itself, which
+    spares two of memory."""
+    if torch.is_grad_enabled() or x.device.type != "cpu" or h.dtype != x.dtype or torch.is_autocast_enabled("cpu"):
+        return x + layer(h)
+    width = x.shape[-1]
+    added = torch.addmm(x.reshape(-1, width), h.reshape(-1, h.shape[-1]), layer.weight.T)
+    return added.add_(layer.bias).view(x.shape)
 
 
 def standardised(x: torch.Tensor) -> torch.Tensor:

@@ -148,7 +148,7 @@ class UndoNet(nn.Module):
             table = None if given.properties is not None else self.calibration  # properties tell of long waves too
             far = far_from(given.known, walkable).split(sizes)
             parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
-            logits = torch.cat([self._calibrated(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
+            logits = joined([self._calibrated(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
             frozen = None
             if any(isinstance(lattice, Hole) for _, lattice in domains):
                 frozen = (counts > 0) & ~walkable[:, None]
@@ -158,9 +158,9 @@ class UndoNet(nn.Module):
                 logits = given.impose(logits + attraction(self.coupling, dose, expected, periodic), dose)
             clean = logits.softmax(1)
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
-            followed = torch.cat([self.followed(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
+            followed = joined([self.followed(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
         dose = per_image(dose, rates)
-        log_ratio = followed + rates * self.damping(dose)
+        log_ratio = torch.addcmul(followed, rates, self.damping(dose))
         del out, rates, followed, clean, field, padded  # large in volumes, and needed no more
         return Prediction(tempered(log_ratio, dose), logits)
 
@@ -227,8 +227,8 @@ class UndoNet(nn.Module):
 
     def undo(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given = NOTHING) -> torch.Tensor:
         """Undo counts h (B, C, 2d, *L), float32, 0 towards a wall: the rates of `dsdcli.sampling.trapezoidal`."""
-        log_ratio = self._on(counts, dose, lattice, given).log_ratio
-        return per_image(dose, log_ratio) * torch.exp(log_ratio) * lattice.open_bonds(counts.device)
+        ratio = self._on(counts, dose, lattice, given).log_ratio.exp()
+        return ratio.mul_(per_image(dose, ratio)).mul_(lattice.open_bonds(counts.device))
 
     def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given = NOTHING) -> torch.Tensor:
         """Probability of every phase at every site of the clean image, float64 (B, K, *L)."""
@@ -269,7 +269,14 @@ def tempered(log_ratio: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
     batch. Above it h grows linearly in f: its slope, and so the way back, stays.
     """
     most = torch.log(1 + 6 / torch.sqrt(dose) + 4 / dose)
+    if log_ratio.device.type == "cpu" and not (log_ratio.flatten(1).amax(1) > most.flatten()).any():  # nearly always: it would change nothing
+        return log_ratio
     return torch.minimum(log_ratio, most).add_(torch.log1p(torch.relu(log_ratio - most)))
+
+
+def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One after another; a single one as it is."""
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
 
 
 def where_walkable(domains: Sequence[tuple[int, Lattice]], device: torch.device) -> torch.Tensor:
