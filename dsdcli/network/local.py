@@ -19,7 +19,7 @@ LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 CONDITION_WIDTH = 128
 NARROW = 32  # features of a site, up to which products with a matrix standardise them faster on a GPU
 EPSILON = 1e-5  # of their variance
-SLAB_SITES = {"cpu": 2**14, "cuda": 2**22}  # of a block that are computed at a time: they stay in the cache
+SLAB_SITES = {"cpu": 2**16, "cuda": 2**22}  # of a block that are computed at a time: they stay in the cache
 
 
 class Depthwise(torch.autograd.Function):

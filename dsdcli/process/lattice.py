@@ -63,8 +63,10 @@ class Lattice:
         side = torch.tensor(self.shape, device=site.device)
         if self.boundary == "periodic":
             return site % side
-        site = site % (2 * side)
-        return torch.where(site >= side, 2 * side - 1 - site, site)
+        site = torch.where(site < 0, -1 - site, site)
+        if site.device.type != "cpu" or bool((site >= 2 * side).any()):  # a remainder takes three times the rest
+            site = site % (2 * side)
+        return torch.minimum(site, 2 * side - 1 - site)
 
     def move(self, site: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         """Positions (P, d) after ``step`` (P, d) hops along every axis."""

@@ -181,13 +181,13 @@ def hole_kernel(start: Particles, dose: torch.Tensor, hole: Hole) -> torch.Tenso
     """Probability of every site of a hole, in row-major order, for particles after doses (B,): float64 (P, n)."""
     value, vector = (t.to(start.site.device) for t in hole.modes)
     number = hole.walkable(start.site.device).flatten().cumsum(0) - 1
-    sizes = start.per_image(len(dose))
-    rows = [vector[:0]]  # of no images, none
-    for sites, s in zip(number[hole.ravel(start.site)].split(sizes), dose.tolist(), strict=True):
+    sites, row, done = number[hole.ravel(start.site)], vector.new_empty(len(start), len(vector)), 0
+    for particles, s in zip(start.per_image(len(dose)), dose.tolist(), strict=True):
+        own = slice(done, done + particles)
         left = int((s * value <= GONE).sum())  # slow modes come first; the others have decayed
-        decay = torch.exp(-s * value[:left])
-        rows.append((vector[sites, :left] * decay) @ vector[:, :left].T)
-    return torch.cat(rows).clamp_min(0)  # rounding leaves -1e-17 where it is nil
+        torch.mm(vector[sites[own], :left] * torch.exp(-s * value[:left]), vector[:, :left].T, out=row[own])
+        done += particles
+    return row.clamp_min_(0)  # rounding leaves -1e-17 where it is nil
 
 
 def leap(
@@ -209,10 +209,10 @@ def leap(
         generators: one for each image of the batch, on the device of ``drift``.
     """
     sizes = now.per_image(len(generators))
-    noise = [
-        torch.rand(n, drift.shape[1], generator=g, device=g.device) for n, g in zip(sizes, generators, strict=True)
-    ]
-    hops = torch.floor(drift + torch.cat(noise))
+    hops = torch.empty(drift.shape, device=drift.device)
+    for noise, generator in zip(hops.split(sizes), generators, strict=True):
+        torch.rand(noise.shape, generator=generator, out=noise)
+    hops = hops.add_(drift).floor_()
     if shuffle is not None:
         parts = zip(shuffle.split(sizes), generators, strict=True)
         hops += torch.cat([torch.poisson(mean, generator=g) for mean, g in parts])

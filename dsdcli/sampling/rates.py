@@ -41,6 +41,6 @@ class Freezing:
 def at_particles(field: torch.Tensor, particles: Particles, lattice: Lattice) -> torch.Tensor:
     """Values (P, V) of a field (B, C, V, *L) at every particle's image, phase and site."""
     values = field.shape[2]
-    channel = (particles.image * field.shape[1] + particles.phase) * values
-    index = (channel[:, None] + torch.arange(values, device=field.device)) * lattice.sites
-    return torch.take(field, index + lattice.ravel(particles.site)[:, None])
+    channel = particles.image * field.shape[1] + particles.phase
+    first = channel * (values * lattice.sites) + lattice.ravel(particles.site)
+    return torch.take(field, first[:, None] + lattice.sites * torch.arange(values, device=field.device))

@@ -105,7 +105,7 @@ class Flock:
     def judge(self, images: Sequence[Decoded], dose: float = 0.0) -> None:
         """Multiply the weights by what the images promise, over what they promised before. What is foreseen at a dose s
         counts as sqrt(1 + s) times as uncertain as the tolerance."""
-        found = np.array([self.steering.potential(decoded.image) for decoded in images]) / (1 + dose)
+        found = np.array([self.steering.potential(decoded.image) for decoded in images], np.float64) / (1 + dose)
         promise = np.where(np.isnan(found), NEVER, np.maximum(found, NEVER)).reshape(self.weight.shape)
         self.weight += promise - self.last
         self.last = promise

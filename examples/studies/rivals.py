@@ -200,10 +200,12 @@ def corruption_table(folder: Path, dataset: Dataset) -> str:
 
 
 def sheet(path: Path, dataset: Dataset, found: Sequence[Method]) -> None:
-    """Real crops, then a row for each method."""
+    """Real crops, then a row for each method; of volumes their middle planes across z."""
     size = found[0].stack.shape[1:]
     blocks = [("real, held out", dataset.crops("heldout", SHOWN, size, np.random.default_rng(0)))]
     blocks += [(method.name, method.stack) for method in found]
+    if len(size) == 3:
+        blocks = [(name, stack[:, size[0] // 2]) for name, stack in blocks]
     columns = min(SHOWN, *(len(stack) for _, stack in blocks))
     titles = [title for name, _ in blocks for title in (name, *[""] * (columns - 1))]
     write_sheet(path, np.concatenate([stack[:columns] for _, stack in blocks]), dataset.phases, columns, titles)
