@@ -11,8 +11,8 @@ from dsdcli.network.levels import thresholds
 from dsdcli.network.model import UndoNet
 from dsdcli.training.couple import Draw
 
-MOST_CROPS = 512
-MOST_SITES = 2**18  # of all crops together, but for one
+MOST_CROPS = 1024
+MOST_SITES = 2**20  # of all crops together, but for one
 
 
 def levels_of(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.Tensor | None:
