@@ -13,6 +13,7 @@ from dsdcli.network.model import (
     Given,
     Prediction,
     UndoNet,
+    joined,
     per_image,
     tempered,
     where_walkable,
@@ -77,7 +78,7 @@ class IntensityNet(UndoNet):
             sizes = [number for number, _ in domains]
             parts = zip(clean.split(sizes), counts.split(sizes), dose.split(sizes), domains, strict=True)
             table = self.calibration
-            followed = torch.cat([self.followed(e, n, s, lattice, None, table) for e, n, s, (_, lattice) in parts])
+            followed = joined([self.followed(e, n, s, lattice, None, table) for e, n, s, (_, lattice) in parts])
         dose = per_image(dose, rates)
         return Prediction(tempered(followed + rates * self.damping(dose), dose), logits)
 

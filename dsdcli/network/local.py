@@ -236,7 +236,7 @@ class LocalNet(nn.Module):
 def plus_linear(x: torch.Tensor, h: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
     """Features (..., C) plus a layer of others. Without gradients, on CPUs, in the pass of the product itself, which
     spares two of memory."""
-    if torch.is_grad_enabled() or x.device.type != "cpu" or h.dtype != x.dtype or torch.is_autocast_enabled("cpu"):
+    if torch.is_grad_enabled() or x.device.type != "cpu" or h.dtype != x.dtype:
         return x + layer(h)
     width = x.shape[-1]
     added = torch.addmm(x.reshape(-1, width), h.reshape(-1, h.shape[-1]), layer.weight.T)
