@@ -18,7 +18,7 @@ def shape(species: int) -> tuple[int, ...]:
 
 
 def thresholds(expected: np.ndarray, real: np.ndarray, caps: np.ndarray) -> torch.Tensor:
-    """The table (2, C, LEVELS) with which expected counts (n, C, *L) round to the histogram of real ones (n, C, *L).
+    """The table (2, C, LEVELS) with which expected counts (n, C, *L) round to the histogram of real ones (m, C, *L).
 
     Args:
         caps: of each species, (C,).
@@ -27,7 +27,8 @@ def thresholds(expected: np.ndarray, real: np.ndarray, caps: np.ndarray) -> torc
     for species, cap in enumerate(caps.tolist()):
         guess, counts = np.sort(expected[:, species], axis=None), np.sort(real[:, species], axis=None)
         whole = np.unique(np.linspace(0, cap - 1, min(cap, LEVELS)).round())
-        below = np.searchsorted(counts, whole, side="right")  # real sites with no more than these
+        # sites of samples that should hold no more than these
+        below = np.searchsorted(counts, whole, side="right") * len(guess) // len(counts)
         beside = np.stack([guess[(below - 1).clip(0)], guess[below.clip(0, len(guess) - 1)]]).mean(0)
         at = np.where(below == 0, 0.0, np.where(below == len(guess), cap, beside))
         rest = LEVELS - len(whole)

@@ -13,6 +13,7 @@ from dsdcli.training.couple import Draw
 
 MOST_CROPS = 1024
 MOST_SITES = 2**20  # of all crops together, but for one
+POOL = 16  # real crops to a sample: they cost nothing beside it
 
 
 def levels_of(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.Tensor | None:
@@ -27,7 +28,9 @@ def levels_of(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.
     if not isinstance(model, IntensityNet) or config.classes:
         return None
     number = max(1, min(MOST_CROPS, MOST_SITES // math.prod(config.size)))
-    crops = dataset.crops("train", number, config.size, np.random.default_rng(seed), augment=True)
-    expected = draw(model, crops.reshape(*crops.shape[:2], -1).sum(2, dtype=np.int64), seed)
+    pool = dataset.crops("train", POOL * number, config.size, np.random.default_rng(seed), augment=True)
     caps = np.array([each.cap for each in config.species])
-    return None if expected is None else thresholds(expected, crops, caps)
+    totals = pool.reshape(*pool.shape[:2], -1).sum(2, dtype=np.int64)
+    ranks = np.argsort((totals / caps).sum(1), kind="stable")
+    expected = draw(model, totals[ranks[POOL // 2 :: POOL]], seed)  # evenly among those of the pool
+    return None if expected is None else thresholds(expected, pool, caps)

@@ -16,6 +16,8 @@ def test_guesses_round_to_the_histogram_of_real_counts(cap):
     guess = cap / 2 + blur * (real - cap / 2) + rng.normal(0, 0.01, real.shape)
     table = thresholds(guess, real, caps)
     assert table.shape == shape(2)
+    many = thresholds(guess, np.concatenate([real] * 3), caps)  # shares count, not numbers
+    np.testing.assert_array_equal(many, table)
     found = levelled(guess, table, caps).round()
     bins = np.linspace(-0.5, cap + 0.5, min(cap, 16) + 2)
     for species in range(2):
