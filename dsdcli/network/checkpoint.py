@@ -12,7 +12,7 @@ from dsdcli.files import atomic, parse_json, write_json
 from dsdcli.network.catalogue import CONFIG, WEIGHTS
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.intensity import network_of
-from dsdcli.network.model import TABLES, UndoNet
+from dsdcli.network.model import UndoNet
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -117,9 +117,9 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
 
 def _make_room(model: UndoNet, tensors: dict[str, torch.Tensor]) -> None:
     """Give a model the tables that come with its weights."""
-    for name, shape in TABLES.items():
+    for name, shape in model.room_for_tables().items():
         if name in tensors:
-            setattr(model, name, torch.empty(shape(model.phases)))
+            setattr(model, name, torch.empty(shape))
 
 
 def digest(path: Path) -> str:

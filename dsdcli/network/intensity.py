@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from dsdcli.network.conditions import class_features, dose_features, names
+from dsdcli.network.conditions import dose_features, names
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.local import LocalNet
 from dsdcli.network.model import (
@@ -42,7 +42,7 @@ class IntensityNet(UndoNet):
         self.phases = len(config.species)
         caps = torch.tensor([float(each.cap) for each in config.species])
         self.register_buffer("caps", caps.view(-1, *(1,) * config.ndim), persistent=False)
-        self._without_tables()
+        self.without_tables()
         outputs = self.phases * (2 * config.ndim + 1)
         self.conditions = names(2 * self.phases, [each.name for each in config.classes], ())
         self.net = LocalNet(config.ndim, 2 * self.phases + 1, outputs, len(self.conditions), config.architecture)
@@ -64,7 +64,7 @@ class IntensityNet(UndoNet):
         caps = self.caps.flatten()
         condition = [dose_features(dose), mean / caps, torch.log(mean + SMALLEST) / 4]
         if self.config.classes:
-            condition.append(class_features(given.kinds, len(self.config.classes), mean))
+            condition.append(self.classes(mean, given))
         padded, crop, ring = pad(field, self.config.architecture.multiple, domains[0][1].boundary == "periodic")
         out = self.net(padded, torch.cat(condition, dim=1), ring)[(..., *crop)].float()
         rates, logits = out.split([out.shape[1] - self.phases, self.phases], dim=1)

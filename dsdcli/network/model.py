@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from dsdcli.network import calibration, coupling, levels, neighbours
 from dsdcli.network.calibration import LEAST_DOSE, corrected, pull
 from dsdcli.network.conditions import class_features, dose_features, names, property_features
 from dsdcli.network.config import ModelConfig
@@ -16,6 +14,7 @@ from dsdcli.network.coupling import attraction
 from dsdcli.network.local import LocalNet
 from dsdcli.network.neighbours import evidence
 from dsdcli.network.padding import pad
+from dsdcli.network.tabled import Tabled
 from dsdcli.process.cells import Cells
 from dsdcli.process.hole import Hole
 from dsdcli.process.image import beside
@@ -23,13 +22,6 @@ from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
 
 CERTAIN = 40.0  # logit of a phase that is known
-# Tables that come with some weights, and are of these alone: their shapes, for a number of phases.
-TABLES = {
-    "calibration": calibration.shape,
-    "neighbours": neighbours.shape,
-    "coupling": coupling.shape,
-    "levels": levels.shape,
-}
 NEAR = 12  # voxels from a known one within which the guess is not calibrated
 
 
@@ -53,8 +45,10 @@ class Given:
         known: True for the phase that a voxel is known to have, bool (B, K, *L); None where nothing is known.
         cells: boxes whose own counts are given; None for none.
         totals: voxels of each phase in each cell (B, R, K).
-        kinds: number of the class of each image, int64 (B,), -1 where the network is not told; None for no image.
+        kinds: number of the class of each image, int64 (B,), -1 where the network is not told; None for no image, or
+            for what the network is the model of.
         properties: standardised numbers of each image, (B, P), NaN where the network is not told; None for no image.
+        told: False where the network is not told what it is the model of.
     """
 
     known: torch.Tensor | None = None
@@ -62,12 +56,13 @@ class Given:
     totals: torch.Tensor | None = None
     kinds: torch.Tensor | None = None
     properties: torch.Tensor | None = None
+    told: bool = True
 
     def take(self, which: Sequence[int]) -> "Given":
         """Of these images of the batch."""
         parts = (self.known, self.totals, self.kinds, self.properties)
         known, totals, kinds, properties = (None if part is None else part[list(which)] for part in parts)
-        return Given(known, self.cells, totals, kinds, properties)
+        return Given(known, self.cells, totals, kinds, properties, self.told)
 
     def impose(self, logits: torch.Tensor, dose: torch.Tensor) -> torch.Tensor:
         """Logits (B, K, *L) of the clean image that agree with what is given, at doses (B,)."""
@@ -84,7 +79,7 @@ class Given:
 NOTHING = Given()
 
 
-class UndoNet(nn.Module):
+class UndoNet(Tabled):
     """Predicts the phase of every site of the clean image, and undo counts h_v(x, c) = s R_v exp(f / sqrt(1 + 2 s)):
     R follows from that image (`dsdcli.process.origins`), f is the network's correction (method.md, section 5).
 
@@ -104,20 +99,8 @@ class UndoNet(nn.Module):
         classes, properties = ([each.name for each in told] for told in (config.classes, config.properties))
         self.conditions = names(self.phases, classes, properties)
         condition = len(self.conditions)
-        self._without_tables()
+        self.without_tables()
         self.net = LocalNet(config.ndim, inputs, outputs, condition, config.architecture)
-
-    def _without_tables(self) -> None:
-        self.calibration: torch.Tensor | None
-        self.neighbours: torch.Tensor | None
-        self.coupling: torch.Tensor | None
-        self.levels: torch.Tensor | None
-        for name in TABLES:
-            self.register_buffer(name, None)
-
-    def has_tables(self) -> bool:
-        """Whether something was measured on the finished weights."""
-        return any(getattr(self, name) is not None for name in TABLES)
 
     def forward(
         self,
@@ -216,10 +199,17 @@ class UndoNet(nn.Module):
         """What the network is told besides the fields, (B, K): doses (B,), mean counts (B, C), class and properties."""
         features = [dose_features(dose), mean]
         if self.config.classes:
-            features.append(class_features(given.kinds, len(self.config.classes), mean))
+            features.append(self.classes(mean, given))
         if self.config.properties:
             features.append(property_features(given.properties, len(self.config.properties), mean))
         return torch.cat(features, dim=1)
+
+    def classes(self, mean: torch.Tensor, given: Given) -> torch.Tensor:
+        """What it is told of classes, (B, classes), beside mean counts (B, C)."""
+        kinds = given.kinds
+        if kinds is None and self.kind is not None and given.told:
+            kinds = torch.full((len(mean),), self.kind, device=mean.device)
+        return class_features(kinds, len(self.config.classes), mean)
 
     def damping(self, dose: torch.Tensor) -> torch.Tensor:
         """Keeps an error of f from becoming a large drift at large doses."""

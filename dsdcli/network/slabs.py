@@ -12,7 +12,7 @@ from dsdcli.network.calibration import LEAST_DOSE, RARE, gains, lacks, likely, s
 from dsdcli.network.config import Architecture
 from dsdcli.network.coupling import attraction
 from dsdcli.network.local import slabs
-from dsdcli.network.model import Given, UndoNet, tempered
+from dsdcli.network.model import NOTHING, UndoNet, tempered
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import LEAST, TINY, origins
 from dsdcli.process.slab import Slab, Walkers
@@ -76,13 +76,11 @@ class SlabNet:
 
     Attributes:
         fractions: mean counts of the phases on the whole lattice, float32 (C,).
-        kind: number of the class of the image; None for a model without, or for any.
     """
 
     model: UndoNet
     slab: Slab
     fractions: torch.Tensor
-    kind: int | None = None
 
     @torch.inference_mode()
     def undo(self, walkers: Walkers, dose: float) -> list[torch.Tensor]:
@@ -137,8 +135,7 @@ class SlabNet:
         padding = [n for side in reversed(counts.shape[2:]) for n in (0, -side % multiple)]
         padding += [0, len(slab.own) * slab.unit - counts.shape[1]]
         field = F.pad(torch.cat(fields), padding)[None]
-        kinds = None if self.kind is None else torch.full((1,), self.kind, device=counts.device)
-        condition = self.model.condition(dose, self.fractions[None], Given(kinds=kinds))
+        condition = self.model.condition(dose, self.fractions[None], NOTHING)
         out = self.model.net.over(field, condition, SlabRows(slab)).movedim(1, -1)
         return out[(slice(None), *(slice(side) for side in counts.shape[1:]))]
 

@@ -24,16 +24,18 @@ SHEET_STEPS = 8
 
 
 def draw_like(model: UndoNet, totals: np.ndarray, seed: int, stop: Callable[[], bool]) -> np.ndarray | None:
-    """Samples of the size of the training crops, with totals (n, K) of the phases, or of intensities what is expected
-    at the end of walks with these totals; None where ``stop`` says so."""
-    config, device = model.config, next(model.parameters()).device
+    """Samples of the size of the training crops, of the class that the model is of, with totals (n, K) of the phases,
+    or of intensities what is expected at the end of walks with these totals; None where ``stop`` says so."""
+    config, device, kind = model.config, next(model.parameters()).device, model.kind
     lattice = Lattice(config.size, config.boundary)
     batch = fitting_batch(config, lattice, device, free_memory(device))
     states: Iterator[Progress[Any]]
     if isinstance(model, IntensityNet):
-        what, states = "expected", generate_counts(model, totals, lattice, Trapezoidal(dose_end=DOSE_END), seed, batch)
+        sampler = Trapezoidal(dose_end=DOSE_END)
+        what, states = "expected", generate_counts(model, totals, lattice, sampler, seed, batch, kind=kind)
     else:
-        what, states = "image", generate(model, totals, lattice, Trapezoidal.usual(config.ndim), seed, batch)
+        sampler = Trapezoidal.usual(config.ndim)
+        what, states = "image", generate(model, totals, lattice, sampler, seed, batch, kind=kind)
     found = []
     for state in states:
         if stop():

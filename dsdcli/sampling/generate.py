@@ -94,7 +94,7 @@ def generate(
     Raises:
         UsageError: a sampler that cannot be steered.
     """
-    config = model.config
+    config, model = model.config, model.of_class(kind)
     indices = range(len(totals)) if indices is None else indices
     if len(indices) != len(totals) or indices.step != 1:
         raise ValueError(f"{indices} does not number the {len(totals)} rows of the totals one by one")
@@ -129,8 +129,7 @@ def generate(
             None if seen is None else seen.expand(len(wanted), *seen.shape),
             cells,
             None if cells is None else torch.from_numpy(wanted.copy()).to(device),
-            None if kind is None else torch.full((len(wanted),), kind, device=device),
-            None if properties is None else properties.expand(len(wanted), -1),
+            properties=None if properties is None else properties.expand(len(wanted), -1),
         )
         undo, clean = (
             Freezing(InBlocks(head, members.start * group, given), frozen) for head in (heads.undo, heads.clean)

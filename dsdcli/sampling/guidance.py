@@ -38,4 +38,4 @@ class Guided:
 
 def untold(given: Given) -> Given:
     """The same without class and properties."""
-    return replace(given, kinds=None, properties=None)
+    return replace(given, kinds=None, properties=None, told=False)

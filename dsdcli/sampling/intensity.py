@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +16,7 @@ from dsdcli.process.prior import slow_waves
 from dsdcli.process.rounding import Rounded, round_counts
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.generate import Progress, sample_seed
-from dsdcli.sampling.guidance import LEAST, Guided
+from dsdcli.sampling.guidance import LEAST, Guided, untold
 from dsdcli.sampling.rates import Freezing, Rates
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.settle import TIE_BREAK
@@ -32,8 +31,8 @@ class GuidedCounts(Guided):
     """As `Guided`, of intensities: of the clean counts the logarithms are guided, up to the cap."""
 
     def clean(self, counts: torch.Tensor, dose: torch.Tensor, lattice: Lattice, given: Given) -> torch.Tensor:
-        told, untold = (self.model.clean(counts, dose, lattice, g) for g in (given, replace(given, kinds=None)))
-        one, none = (e.clamp_min(LEAST).log() for e in (told, untold))
+        told, other = (self.model.clean(counts, dose, lattice, g) for g in (given, untold(given)))
+        one, none = (e.clamp_min(LEAST).log() for e in (told, other))
         caps = self.model.caps
         assert isinstance(caps, torch.Tensor)  # of a model of intensities
         return torch.minimum(torch.lerp(none, one, self.weight).exp(), caps.double())
@@ -98,7 +97,7 @@ def generate_counts(
         around: counts (C, *L) of the image that has the hole.
         indices, kind, guidance: as of `dsdcli.sampling.generate.generate`.
     """
-    config, device = model.config, model.caps.device
+    config, device, model = model.config, model.caps.device, model.of_class(kind)
     indices = range(len(totals)) if indices is None else indices
     totals = totals.reshape(len(totals), -1, model.phases)
     caps = np.array([each.cap for each in config.species])
@@ -114,8 +113,7 @@ def generate_counts(
     done, total = 0, sampler.evaluations and sampler.evaluations * len(batches)
     for members in batches:
         wanted = totals[members.start - indices.start : members.stop - indices.start]
-        given = Given(kinds=None if kind is None else torch.full((len(wanted),), kind, device=device))
-        undo, clean = (Freezing(InBlocks(head, members.start, given), frozen) for head in (heads.undo, heads.clean))
+        undo, clean = (Freezing(InBlocks(head, members.start), frozen) for head in (heads.undo, heads.clean))
         generators = [torch.Generator(device).manual_seed(sample_seed(seed, i)) for i in members]
         numbers = torch.from_numpy(wanted.copy()).to(device)  # (B, R, C)
         means = (numbers.double() / sites[:, None]).movedim(1, 2)  # (B, C, R)

@@ -73,7 +73,7 @@ def generate_slab(
     device = next(model.parameters()).device
     spectrum = config.range_on(lattice, kind).to(device)
     fractions = torch.tensor(totals / lattice.sites, dtype=torch.float64, device=device)
-    net = SlabNet(model, slab, fractions.float(), kind)
+    net = SlabNet(model.of_class(kind), slab, fractions.float())
     dose = max(START * config.dose_max, sampler.dose_end)
     walkers = scattered(totals, _slow_waves(fractions, spectrum, dose, slab, seed), slab, seed)
     for step, (now, then) in enumerate(pairwise(sampler.doses(dose))):

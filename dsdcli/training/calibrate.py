@@ -40,21 +40,19 @@ def calibration(
     model: UndoNet, dataset: Dataset, seed: int, stop: Callable[[], bool] = lambda: False
 ) -> torch.Tensor | None:
     """The table of `dsdcli.network.calibration` for a network: float32 (doses, bands, C, 4); None where it lacks little
-    that the counts alone say, has classes (one table does not suit several materials), or if told to stop meanwhile.
+    that the counts alone say, or if told to stop meanwhile.
 
     Crops of the training images walk to every dose, the network guesses them, and least squares over all of them say
     what to make of its guess and of the counts. With half of the crops the growth of waves at the rates that follow is
     measured then. Of intensities the guess stays, and the growth alone is measured.
 
     Args:
-        model: one without a calibration.
-        dataset: that it was trained on.
+        model: one without a calibration, of one material or class.
+        dataset: that it was trained on, of that.
         seed: of crops and walks.
         stop: asked before every dose.
     """
     config = model.config
-    if config.classes:
-        return None
     device, phases = next(model.parameters()).device, not config.species
     wide = tuple(WIDER * side for side in config.size)
     size = wide if dataset.holds("train", wide) else config.size

@@ -24,7 +24,7 @@ Draw = Callable[[UndoNet, np.ndarray, int], np.ndarray | None]
 
 def coupled(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.Tensor | None:
     """The table of `dsdcli.network.coupling` with which samples have the contacts of training crops of the same counts;
-    None where they have them without, for models of volumes and of several materials, or where none are drawn.
+    None where they have them without, for models of volumes, or where none are drawn.
 
     What a set of crops shows more of them must confirm, and of an excess x with the standard error e the share
     1 - (e / x)^2 is made up for: the rest is what chance makes of it (James and Stein 1961). The table is found in a
@@ -36,7 +36,7 @@ def coupled(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.Te
             None to give up.
     """
     config, before = model.config, model.coupling
-    if config.ndim != 2 or config.classes or config.species:
+    if config.ndim != 2 or config.species:
         return None
     number = max(1, min(MOST_CROPS, MOST_SITES // math.prod(config.size)))
     periodic, rng = config.boundary == "periodic", np.random.default_rng(seed)

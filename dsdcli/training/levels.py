@@ -18,14 +18,14 @@ POOL = 16  # real crops to a sample: they cost nothing beside it
 
 def levels_of(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.Tensor | None:
     """The table of `dsdcli.network.levels` with which samples have the histogram of training crops with their totals;
-    None for models of phases and of several materials, or where none are drawn.
+    None for models of phases, or where none are drawn.
 
     Args:
         draw: what the model expects at the end of walks with these totals of each species, int64 (n, C), by a seed:
             counts (n, C, *L), or None to give up.
     """
     config = model.config
-    if not isinstance(model, IntensityNet) or config.classes:
+    if not isinstance(model, IntensityNet):
         return None
     number = max(1, min(MOST_CROPS, MOST_SITES // math.prod(config.size)))
     pool = dataset.crops("train", POOL * number, config.size, np.random.default_rng(seed), augment=True)

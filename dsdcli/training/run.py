@@ -215,8 +215,9 @@ class Run:
     def calibrate(
         self, dataset: Dataset, device: torch.device, seed: int, stop: Callable[[], bool], draw: Draw
     ) -> None:
-        """Give the best weights their tables (`dsdcli.network.model.TABLES`); nothing changes where ``stop`` says so
-        before all is measured. Weights that are better yet, of a run that goes on, have none until it ends too.
+        """Give the best weights their tables (`dsdcli.network.tabled`), of each class its own. Nothing changes where
+        ``stop`` says so before all is measured. Weights that are better yet, of a run that goes on, have none until it
+        ends too.
 
         Args:
             draw: as `dsdcli.training.couple.coupled` and `dsdcli.training.levels.levels_of` ask for it.
@@ -229,12 +230,16 @@ class Run:
         model = load_model(self.folder / BEST, device)
         if model.has_tables():  # a run that had ended made nothing better
             return
-        found = calibration(model, dataset, seed, stop), beside_known(model, dataset, seed, stop)
-        if stop():
-            return
-        model.calibration, model.neighbours = found
-        model.coupling = coupled(model, dataset, seed, draw)
-        model.levels = levels_of(model, dataset, seed, draw)
+        classes = [model.of_class(kind) for kind in range(len(dataset.classes))]
+        for one, material in zip(classes or [model], dataset.materials if classes else [dataset], strict=True):
+            found = calibration(one, material, seed, stop), beside_known(one, material, seed, stop)
+            if stop():
+                return
+            one.calibration, one.neighbours = found
+            one.coupling = coupled(one, material, seed, draw)
+            one.levels = levels_of(one, material, seed, draw)
+        if classes:
+            model.take_tables(classes)
         if model.has_tables() and not stop():
             save_tensors(self.folder / BEST, {name: tensor.cpu() for name, tensor in model.state_dict().items()})
 

@@ -7,7 +7,7 @@ import torch
 from dsdcli.errors import UsageError
 from dsdcli.network.conditions import ENTRY, names, retold
 from dsdcli.network.config import ModelConfig
-from dsdcli.network.model import TABLES, UndoNet
+from dsdcli.network.model import UndoNet
 
 
 def start_from(model: UndoNet, *networks: UndoNet, order: Sequence[int] | None = None) -> None:
@@ -21,7 +21,8 @@ def start_from(model: UndoNet, *networks: UndoNet, order: Sequence[int] | None =
         UsageError: they differ in architecture, dimension or number of phases.
     """
     for network in networks:
-        weights = {name: tensor for name, tensor in model.state_dict().items() if name not in TABLES}
+        tables = model.room_for_tables()
+        weights = {name: tensor for name, tensor in model.state_dict().items() if name not in tables}
         if order is not None and list(order) != list(range(model.phases)):
             weights = reordered(weights, order, model.config)
         if model.conditions != network.conditions:

@@ -155,10 +155,46 @@ def test_ranks_share_a_batch_of_classes(two):
     assert sum(loss(Ranks(number, 2)) for number in (0, 1)) == pytest.approx(loss(Ranks()), rel=1e-5)
 
 
-def test_a_model_of_several_materials_is_not_calibrated(two, rock):
-    for dataset in (two, rock):
-        table = calibration(UndoNet(make_config(dataset, SETTINGS)), dataset, 0)
-        assert (table is None) == bool(dataset.classes)
+def test_each_class_has_tables_of_its_own_and_none_are_used_of_any(two, tmp_path):
+    """Measured when a run ends, on the images of the class, kept with the weights, used where the class is asked for."""
+    settings = replace(SETTINGS, steps=2, batch=4, validate_every=2)
+    trainer = Trainer(make_config(two, settings), settings, two, torch.device("cpu"))
+    run = Run.create(tmp_path / "run", two, trainer.model.config, settings)
+    *_, last = trainer.run()
+    run.checkpoint(trainer, last.best)
+    bare, lattice = load_model(run.folder), Lattice((16, 16))
+    run.calibrate(two, trainer.device, 0, lambda: False, lambda *_: None)
+    model = load_model(run.folder)
+    assert model.has_tables() and not bare.has_tables()
+    powers = [model.of_class(kind).calibration[0, :, 0, 2] for kind in (0, 1)]
+    materials = zip(two.materials, powers, strict=True)
+    for kind, (material, power) in enumerate(materials):
+        assert torch.equal(power, calibration(bare.of_class(kind), material, 0)[0, :, 0, 2])
+    assert powers[1][3] > 1.5 * powers[0][3]  # coarse grains have longer waves
+    counts = torch.randint(0, 2, (1, 2, 16, 16), generator=torch.Generator().manual_seed(0))
+    dose = torch.tensor([20.0], dtype=torch.float64)
+    for kind in (0, 1, None):
+        given = Given() if kind is None else Given(kinds=torch.tensor([kind]))
+        plain = bare.clean(counts, dose, lattice, given)
+        assert torch.equal(model.clean(counts, dose, lattice, given), plain)  # of several materials
+        one = model.of_class(kind).clean(counts, dose, lattice)
+        assert torch.allclose(one, plain) == (kind is None)
+        assert torch.equal(bare.of_class(kind).clean(counts, dose, lattice), plain)
+
+
+def test_a_class_that_needs_no_table_gets_one_that_does_nothing(two):
+    model = random_network(make_config(two, SETTINGS))
+    classes = [model.of_class(kind) for kind in (0, 1)]
+    classes[1].coupling = torch.tensor([[0.0, 0.3], [0.3, 0.0]])
+    classes[0].calibration = torch.ones(14, 10, 2, 4)
+    model.take_tables(classes)
+    counts, lattice = torch.ones(1, 2, 8, 8, dtype=torch.int64), Lattice((8, 8))
+    dose = torch.tensor([3.0], dtype=torch.float64)
+    bare = random_network(model.config)
+    assert torch.equal(model.of_class(1).coupling, classes[1].coupling) and not model.of_class(0).coupling.any()
+    model.coupling_of_classes = None
+    one, plain = (each.of_class(1).undo(counts, dose, lattice) for each in (model, bare))
+    assert torch.allclose(one, plain, atol=1e-5)
 
 
 def test_a_run_on_classes_is_saved_and_read(two, tmp_path):
