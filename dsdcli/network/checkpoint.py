@@ -13,6 +13,7 @@ from dsdcli.network.catalogue import CONFIG, WEIGHTS
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.intensity import network_of
 from dsdcli.network.model import UndoNet
+from dsdcli.network.tabled import OF_CLASSES, TABLES
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -103,6 +104,9 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     tensors = load_tensors(weights)
     if "calibration" in tensors and tensors["calibration"].shape[-1:] == (3,):  # of earlier releases: no growth
         tensors["calibration"] = torch.nn.functional.pad(tensors["calibration"], (0, 1))
+    if config.classes:  # of earlier releases: one for all
+        for name in TABLES.keys() & tensors.keys():
+            tensors[OF_CLASSES.format(name)] = torch.stack([tensors.pop(name)] * len(config.classes))
     with torch.device("meta"):  # shapes alone, however large a damaged config makes them
         empty = network_of(config)(config)
         _make_room(empty, tensors)

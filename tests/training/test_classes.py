@@ -11,9 +11,10 @@ from dsdcli.data.classes import UNTOLD, crops_of_classes
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.labelled import LabelledImage
 from dsdcli.errors import UsageError
-from dsdcli.network.checkpoint import load_model
+from dsdcli.network.checkpoint import load_model, save_config, save_tensors
 from dsdcli.network.config import PRESETS, Architecture, ModelConfig
 from dsdcli.network.model import Given, UndoNet
+from dsdcli.network.neighbours import shape as neighbours_shape
 from dsdcli.process.lattice import Lattice
 from dsdcli.ranks import Ranks
 from dsdcli.sampling.generate import generate, stack_of
@@ -156,7 +157,7 @@ def test_ranks_share_a_batch_of_classes(two):
 
 
 def test_each_class_has_tables_of_its_own_and_none_are_used_of_any(two, tmp_path):
-    """Measured when a run ends, on the images of the class, kept with the weights, used where the class is asked for."""
+    """Measured when a run ends, on images of the class, kept with the weights, used where the class is asked for."""
     settings = replace(SETTINGS, steps=2, batch=4, validate_every=2)
     trainer = Trainer(make_config(two, settings), settings, two, torch.device("cpu"))
     run = Run.create(tmp_path / "run", two, trainer.model.config, settings)
@@ -180,6 +181,16 @@ def test_each_class_has_tables_of_its_own_and_none_are_used_of_any(two, tmp_path
         one = model.of_class(kind).clean(counts, dose, lattice)
         assert torch.allclose(one, plain) == (kind is None)
         assert torch.equal(bare.of_class(kind).clean(counts, dose, lattice), plain)
+
+
+def test_one_table_for_all_classes_is_read(two, tmp_path):
+    """As earlier releases wrote it."""
+    model = random_network(make_config(two, SETTINGS))
+    model.neighbours = torch.rand(neighbours_shape(2))
+    save_config(tmp_path, model.config)
+    save_tensors(tmp_path / "model.safetensors", model.state_dict())
+    for kind in (0, 1):
+        assert torch.equal(load_model(tmp_path).of_class(kind).neighbours, model.neighbours)
 
 
 def test_a_class_that_needs_no_table_gets_one_that_does_nothing(two):
