@@ -11,8 +11,8 @@ from dsdcli.network.levels import thresholds
 from dsdcli.network.model import UndoNet
 from dsdcli.training.couple import Draw
 
-MOST_CROPS = 1024
-MOST_SITES = 2**20  # of all crops together, but for one
+MOST_CROPS = 1024  # of all classes together
+MOST_SITES = 2**20  # of all crops together, but for one of each class
 POOL = 16  # real crops to a sample: they cost nothing beside it
 
 
@@ -27,7 +27,7 @@ def levels_of(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.
     config = model.config
     if not isinstance(model, IntensityNet):
         return None
-    number = max(1, min(MOST_CROPS, MOST_SITES // math.prod(config.size)))
+    number = max(1, min(MOST_CROPS, MOST_SITES // math.prod(config.size)) // max(1, len(config.classes)))
     pool = dataset.crops("train", POOL * number, config.size, np.random.default_rng(seed), augment=True)
     caps = np.array([each.cap for each in config.species])
     totals = pool.reshape(*pool.shape[:2], -1).sum(2, dtype=np.int64)
