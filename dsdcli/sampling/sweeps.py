@@ -14,6 +14,7 @@ from dsdcli.process.image import Decoded, assign, one_hot, place
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import crop_lengths, level_cut
 from dsdcli.process.walk import diffuse
+from dsdcli.sampling.agree import agreed
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.generate import Progress, sample_seed
 from dsdcli.sampling.keeping import Keeper, Kept
@@ -34,19 +35,23 @@ class PlaneSweeps:
             last, and by a geometric sequence between: a sweep renews what is shorter than sqrt(2 s) and keeps the rest.
         dose_end: where every walk back stops and the decoding takes over. Low, since its smoothing accumulates.
         leaps: of a walk back at most.
+        dose_agreed: of the walk after which planes of all orientations decide together (`dsdcli.sampling.agree`).
     """
 
-    sweeps: int = 14
+    sweeps: int = 11
     dose_start: float = 30.0
     dose_last: float = 0.06
     dose_end: float = 0.02
     leaps: int = 4
+    dose_agreed: float = 0.2
 
     name: ClassVar[str] = "sweeps"
 
     def __post_init__(self) -> None:
         if self.sweeps < 1 or self.leaps < 1:
             raise UsageError("sweeps and leaps must be at least 1")
+        if not self.dose_agreed > 0:
+            raise UsageError(f"the dose of the last guess must be positive, not {self.dose_agreed}")
         if not self.dose_start >= self.dose_last > self.dose_end > 0:
             raise UsageError("the doses of the sweeps must fall, and end above that of the decoding, above 0")
 
@@ -58,7 +63,7 @@ class PlaneSweeps:
     @property
     def evaluations(self) -> int:
         """Network evaluations of a volume, each on all planes of one orientation."""
-        return sum(2 * leaps + 1 for _, leaps in self.schedule())
+        return sum(2 * leaps + 1 for _, leaps in self.schedule()) + 3
 
 
 FROM_FAR = PlaneSweeps(39, 150.0)  # where voxels are known: the beginning does not know of them
@@ -111,16 +116,17 @@ def sweep(
             seeds = np.random.SeedSequence([own, number]).generate_state(len(planes) + 1, np.uint64) >> np.uint64(1)
             generators = [torch.Generator(device).manual_seed(int(s)) for s in seeds]
             walk = Trapezoidal(leaps, dose_end=sweeps.dose_end)
-            decoded: list[Decoded] = []
-            for decoded in renew(models[axis], planes, told, plane, dose, walk, generators):
-                done += 1
-                if number < len(schedule) - 1 or not decoded:
-                    yield Progress(done, total)
-            planes[:] = [one.image for one in decoded]
-            if keeper is not None and number < len(schedule) - 1 and keeper.due():
+            renewed: list[Decoded] = []
+            for state in renew(models[axis], planes, told, plane, dose, walk, generators):
+                renewed, done = state, done + 1
+                yield Progress(done, total)
+            planes[:] = [one.image for one in renewed]
+            if keeper is not None and keeper.due():
                 keeper.keep(Kept(alone, number + 1, {"volume": torch.from_numpy(volume)}))
-        measured = (np.mean([getattr(d, name) for d in decoded]) for name in ("forced", "overlap", "far"))
-        yield Progress(done, total, ((index, Decoded(volume, *map(float, measured))),))
+        last = np.random.SeedSequence([own, len(schedule)]).generate_state(lattice.ndim, np.uint64) >> np.uint64(1)
+        for made in agreed(models, volume, known, free, lattice, sweeps.dose_agreed, last.tolist()):
+            done += 1
+            yield Progress(done, total, () if made is None else ((index, made),))
 
 
 def begin(
