@@ -53,7 +53,7 @@ def resolve_totals(
         most = species[channel].cap * sites
         if not 0 <= value <= most:
             raise UsageError(
-                f"channel '{name}': a total of {value:g} on {sites} sites of at most {species[channel].cap} each; it "
+                f"channel '{name}': a total of {value:.15g} on {sites} sites of at most {species[channel].cap} each; it "
                 f"must lie between 0 and {most}"
             )
         wanted[channel] = int(np.floor(value + 0.5))
