@@ -9,8 +9,8 @@ import torch
 from dsdcli.data.dataset import Dataset
 from dsdcli.network.model import UndoNet
 
-MOST_CROPS = 512  # of a set, of all classes together
-MOST_SITES = 2**19  # of all crops of a set together, but for one of each class
+MOST_CROPS = 512  # of a set
+MOST_SITES = 2**19  # of all crops of a set together, but for one
 SETS = 4  # that an excess must show in together; one alone is beyond two errors by chance too often
 ROUNDS = 5
 SLOWEST = 0.2  # e-foldings of contacts that a log-odds of 1 makes of a pair, by what noise says of it
@@ -38,7 +38,7 @@ def coupled(model: UndoNet, dataset: Dataset, seed: int, draw: Draw) -> torch.Te
     config, before = model.config, model.coupling
     if config.ndim != 2 or config.species:
         return None
-    number = max(1, min(MOST_CROPS, MOST_SITES // math.prod(config.size)) // max(1, len(config.classes)))
+    number = max(1, min(MOST_CROPS, MOST_SITES // math.prod(config.size)))
     periodic, rng = config.boundary == "periodic", np.random.default_rng(seed)
     real = np.zeros((0, model.phases * (model.phases - 1) // 2))
     made = real.copy()
