@@ -61,7 +61,7 @@ def generate(
     eta: Annotated[float | None, typer.Option(metavar="X", help="Share of back-and-forth hops kept: 0 net flux, 1 the full process. Default: 0.", show_default=False)] = None,
     grid: Annotated[str | None, typer.Option(metavar="NAME", help="Doses that the leaps stop at: power (closer and closer, as a power of the dose), linear, exponential or cosine (in the logarithm of the dose). Default: power.", show_default=False)] = None,
     tolerance: Annotated[float | None, typer.Option(metavar="SITES", help="Leaps as long as this error of each allows, in place of a grid of doses; without --sampler. Default of --sampler adaptive: 0.05.", show_default=False)] = None,
-    sweeps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Of a volume from 2D models: sweeps over its planes. More of them smooth, fewer leave specks. Default: 11, or 15 where voxels are known.", show_default=False)] = None,
+    sweeps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Of a volume from 2D models: sweeps over its planes. More of them smooth, fewer leave specks. Default: 11, or 17 where voxels are known.", show_default=False)] = None,
     sampler: Annotated[str | None, typer.Option(metavar="NAME", help="trapezoidal: long leaps. adaptive: leaps of adapted length (--tolerance). corrector: leaps, then back to dose 0.3 and down again, in 7 more. cfl: the published tau-leaping, one hop per particle and step at most; thousands of evaluations, only a yardstick. Default: trapezoidal.", show_default=False)] = None,
     batch: Annotated[str, typer.Option(metavar="N", help="Samples computed at a time; changes memory and speed, not the samples. auto: as many as suit the free memory.")] = "auto",
     seed: Seed = None,

@@ -66,7 +66,7 @@ class PlaneSweeps:
         return sum(2 * leaps + 1 for _, leaps in self.schedule()) + 3
 
 
-FROM_FAR = PlaneSweeps(15, 150.0, dose_agreed=0.1)  # where voxels are known: the beginning does not know of them
+FROM_FAR = PlaneSweeps(17, 150.0, dose_agreed=0.1)  # where voxels are known: the beginning does not know of them
 
 
 def sweep(
