@@ -53,8 +53,8 @@ def resolve_totals(
         most = species[channel].cap * sites
         if not 0 <= value <= most:
             raise UsageError(
-                f"channel '{name}': a total of {value:.15g} on {sites} sites of at most {species[channel].cap} each; it "
-                f"must lie between 0 and {most}"
+                f"channel '{name}': a total of {value:.15g} on {sites} sites of at most {species[channel].cap} each; "
+                f"it must lie between 0 and {most}"
             )
         wanted[channel] = int(np.floor(value + 0.5))
     return np.minimum(wanted, [each.cap * sites for each in species])
