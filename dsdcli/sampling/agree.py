@@ -8,10 +8,21 @@ import torch
 from dsdcli.network.model import NOTHING, Given, UndoNet
 from dsdcli.process.image import Decoded, decode, one_hot, place
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.walk import diffuse
+from dsdcli.process.walk import Particles, diffuse
 from dsdcli.sampling.blocks import InBlocks
+from dsdcli.sampling.settle import RARE
 
-RARE = 1e-6  # the least probability of a voxel that counts
+
+def scattered(
+    planes: np.ndarray, known: np.ndarray, phases: int, doses: torch.Tensor, plane: Lattice, generator: torch.Generator
+) -> tuple[Particles, Given]:
+    """Where the voxels of planes (n, *L) are after doses (n,), and what the network is told of them: those that are
+    known, bool (n, *L)."""
+    images = torch.from_numpy(planes.copy()).to(doses.device)
+    voxels, given = one_hot(images, phases), NOTHING
+    if known.any():
+        given = Given(voxels & torch.from_numpy(known.copy()).to(doses.device)[:, None])
+    return diffuse(place(voxels), doses, plane, generator), given
 
 
 def agreed(
@@ -43,13 +54,9 @@ def agreed(
     for axis, (model, seed) in enumerate(zip(models, seeds, strict=True)):
         planes, told = (np.moveaxis(array, axis, 0) for array in (volume, known))
         plane, generator = Lattice(planes.shape[1:], lattice.boundary), torch.Generator(device).manual_seed(seed)
-        images = torch.from_numpy(planes.copy()).to(device)
-        given = NOTHING
-        if told.any():
-            given = Given(one_hot(images, phases) & torch.from_numpy(told.copy()).to(device)[:, None])
-        doses = torch.full((len(images),), dose, dtype=torch.float64, device=device)
-        walkers = diffuse(place(one_hot(images, phases)), doses, plane, generator)
-        counts = walkers.occupancy(plane, len(images), phases)
+        doses = torch.full((len(planes),), dose, dtype=torch.float64, device=device)
+        walkers, given = scattered(planes, told, phases, doses, plane, generator)
+        counts = walkers.occupancy(plane, len(planes), phases)
         guess = InBlocks(model.clean, 0, given)(counts, doses, plane)
         log_p += np.moveaxis(guess.clamp_min(RARE).log().cpu().numpy(), (1, 0), (0, axis + 1))
         if axis < lattice.ndim - 1:

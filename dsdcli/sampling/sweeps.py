@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from dsdcli.errors import UsageError
-from dsdcli.network.model import NOTHING, Given, UndoNet
-from dsdcli.process.image import Decoded, assign, one_hot, place
+from dsdcli.network.model import UndoNet
+from dsdcli.process.image import Decoded, assign
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import crop_lengths, level_cut
-from dsdcli.process.walk import diffuse
-from dsdcli.sampling.agree import agreed
+from dsdcli.sampling.agree import agreed, scattered
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.generate import Progress, sample_seed
 from dsdcli.sampling.keeping import Keeper, Kept
@@ -178,13 +177,10 @@ def renew(
         generators: one for the walk there, and one for the way back of every image.
     """
     device, number, phases = next(model.parameters()).device, len(planes), model.phases
-    images = torch.from_numpy(planes.copy()).to(device)
-    where = torch.from_numpy(known.copy()).to(device)
-    given = Given(one_hot(images, phases) & where[:, None]) if known.any() else NOTHING
-    undo, clean = (InBlocks(head, 0, given) for head in (model.undo, model.clean))
     doses = torch.full((number,), dose, dtype=torch.float64, device=device)
-    walkers = diffuse(place(one_hot(images, phases)), doses, plane, generators[0])
-    for state in walk.walk(walkers, model.phases, undo, plane, dose, generators[1:]):
+    walkers, given = scattered(planes, known, phases, doses, plane, generators[0])
+    undo, clean = (InBlocks(head, 0, given) for head in (model.undo, model.clean))
+    for state in walk.walk(walkers, phases, undo, plane, dose, generators[1:]):
         walkers = state
         yield []
     counts = np.stack([np.bincount(i[~k], minlength=phases) for i, k in zip(planes, known, strict=True)])[:, None]

@@ -20,8 +20,8 @@ def start_from(model: UndoNet, *networks: UndoNet, order: Sequence[int] | None =
     Raises:
         UsageError: they differ in architecture, dimension or number of phases.
     """
+    tables = model.room_for_tables()
     for network in networks:
-        tables = model.room_for_tables()
         weights = {name: tensor for name, tensor in model.state_dict().items() if name not in tables}
         if order is not None and list(order) != list(range(model.phases)):
             weights = reordered(weights, order, model.config)
