@@ -73,17 +73,33 @@ def slow_waves(
 ) -> torch.Tensor:
     """Random expected counts at ``dose`` of images whose long waves have the integral range ``correlation``.
 
-    White noise of that strength, smoothed by the forward walk: only waves that survive the dose remain. Where none
-    does, the result is uniform. The total of every part of the lattice is that of its fractions.
+    `white_waves`, smoothed by the forward walk: only waves that survive the dose remain. Where none does, the result is
+    uniform. The total of every part of the lattice is that of its fractions.
+
+    Returns:
+        float64 (B, C, *L), non-negative.
+    """
+    waves = white_waves(fractions, correlation, lattice, generators, strength)
+    waves = smooth(waves, torch.tensor([dose], device=fractions.device), lattice)
+    return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0) * lattice.walkable(fractions.device)
+
+
+def white_waves(
+    fractions: torch.Tensor,
+    correlation: torch.Tensor,
+    lattice: Lattice,
+    generators: list[torch.Generator],
+    strength: torch.Tensor | None = None,
+    where: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """White noise whose long waves are those of images: float64 (B, C, *L).
 
     Args:
         fractions: volume fractions (B, C) of the phases.
         correlation: (C, C), from `integral_range`, or `relative_range`.
         strength: of the waves (B, C), whose square the correlation is relative to: the root of f (1 - f), or of
             intensities, whose mean counts are the fractions, these.
-
-    Returns:
-        float64 (B, C, *L), non-negative.
+        where: sites that have noise, bool (*L); the others have 0. Its total in every part of the lattice is 0.
     """
     device = fractions.device
     root = _root(correlation.to(device))
@@ -91,11 +107,14 @@ def slow_waves(
     white = [torch.randn(shape, generator=g, device=device, dtype=torch.float64) for g in generators]
     strength = (fractions * (1 - fractions)).sqrt() if strength is None else strength
     waves = (strength[..., None] * (root @ torch.stack(white))).unflatten(-1, lattice.shape)  # (B, C, *L)
+    if where is not None:
+        waves *= where
     for part in range(1, lattice.parts.max() + 1):
         member = torch.from_numpy(lattice.parts == part).to(device)
+        if where is not None:
+            member &= where
         waves[..., member] -= waves[..., member].mean(-1, keepdim=True)  # the totals are fixed
-    waves = smooth(waves, torch.tensor([dose], device=device), lattice)
-    return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0) * lattice.walkable(device)
+    return waves
 
 
 def _root(covariance: torch.Tensor) -> torch.Tensor:

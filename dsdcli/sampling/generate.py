@@ -13,7 +13,7 @@ from dsdcli.process.cells import Cells
 from dsdcli.process.image import Decoded, count_parts, one_hot
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.prior import slow_waves
+from dsdcli.process.prior import slow_waves, white_waves
 from dsdcli.process.walk import Particles, scatter
 from dsdcli.sampling.blocks import InBlocks
 from dsdcli.sampling.guidance import Guided
@@ -21,6 +21,7 @@ from dsdcli.sampling.keeping import Keeper, go_on
 from dsdcli.sampling.rates import Freezing
 from dsdcli.sampling.sampler import Sampler
 from dsdcli.sampling.settle import TRIPS, settle
+from dsdcli.sampling.start import GUESSES, far_from_known, foresee
 from dsdcli.sampling.steering import Flock, Steering, steerable
 from dsdcli.sampling.trapezoidal import Trapezoidal
 
@@ -115,13 +116,13 @@ def generate(
     walking = torch.from_numpy(lattice.parts).to(device)
     batches = [indices[i : i + batch] for i in range(0, len(indices), batch)]
     group, each = 1, sampler.evaluations
-    trips = 0 if cells is None else TRIPS
+    trips, guesses = 0 if cells is None else TRIPS, 0 if seen is None else GUESSES
     if steering is not None:
         group, steered = steering.walkers, steerable(sampler)
         doses = steered.doses(start)
         each = steered.evaluations + steering.evaluations(doses)
         trips *= 1 + len(steering.looks(doses))
-    each = each and each + trips
+    each = each and each + trips + guesses
     done, total = 0, each and each * len(batches)
     for members in batches:
         wanted = totals[members.start - indices.start : members.stop - indices.start].repeat(group, 0)
@@ -137,10 +138,23 @@ def generate(
         seeds = [sample_seed(seed, i, walker) for i in members for walker in range(group)]
         generators = [torch.Generator(device).manual_seed(own) for own in seeds]
         counts = torch.from_numpy(wanted.copy()).to(device)  # (B, R, K)
-        if cells is None:
+        if seen is not None:
+            rest = counts - torch.from_numpy(held).to(device)
+            mean = rest.sum(1) / max(1, int((free > 0).sum()))
+            if cells is None:
+                waves = white_waves(mean, spectrum, lattice, generators, where=far_from_known(seen))
+                share = mean[(..., *(None,) * lattice.ndim)].expand_as(waves)
+            else:
+                share = _share(rest, free)
+                waves = torch.zeros_like(share)
+            for found in foresee(share, seen, waves, start, lattice, clean, generators, counts.sum(1)):
+                expected, done = found, done + 1
+                yield Progress(done, total)
+        elif cells is None:
             expected = slow_waves(counts.sum(1) / (walking > 0).sum(), spectrum, start, lattice, generators)
         else:
-            expected = smooth(_share(counts, cells), torch.tensor([start], device=device), lattice)
+            expected = smooth(_share(counts, parts), torch.tensor([start], device=device), lattice)
+        if cells is not None:
             counts = counts.sum(1, keepdim=True)
         walkers = Particles.join(
             [scatter(counts[:, r], lattice, generators, expected * (walking == r + 1)) for r in range(counts.shape[1])],
@@ -201,10 +215,11 @@ def tell(
     return told.to(device), held, np.where(known, 0, parts)
 
 
-def _share(counts: torch.Tensor, cells: Cells) -> torch.Tensor:
-    """Share of the sites of its cell that each phase takes, at every site: (B, R, C) -> float64 (B, C, *L)."""
-    share = counts.movedim(1, -1) / torch.from_numpy(cells.sites).to(counts.device)
-    return share[..., torch.from_numpy(cells.labels - 1).to(counts.device)]
+def _share(counts: torch.Tensor, cells: np.ndarray) -> torch.Tensor:
+    """Share of the sites of its cell, 1 to R, that each phase takes, at every site: (B, R, C) -> float64 (B, C, *L)."""
+    sites = torch.from_numpy(np.bincount(cells.ravel(), minlength=counts.shape[1] + 1)[1:]).to(counts.device)
+    share = counts.movedim(1, -1) / sites.clamp_min(1)
+    return share[..., torch.from_numpy(cells - 1).to(counts.device)]
 
 
 def stack_of(states: Iterable[Progress[Decoded]]) -> np.ndarray:
