@@ -139,15 +139,13 @@ def generate(
         generators = [torch.Generator(device).manual_seed(own) for own in seeds]
         counts = torch.from_numpy(wanted.copy()).to(device)  # (B, R, K)
         if seen is not None:
-            rest = counts - torch.from_numpy(held).to(device)
-            mean = rest.sum(1) / max(1, int((free > 0).sum()))
+            far, rest = far_from_known(seen), counts - torch.from_numpy(held).to(device)
+            share = _share(rest, free)
+            waves = torch.zeros_like(share)
             if cells is None:
-                waves = white_waves(mean, spectrum, lattice, generators, where=far_from_known(seen))
-                share = mean[(..., *(None,) * lattice.ndim)].expand_as(waves)
-            else:
-                share = _share(rest, free)
-                waves = torch.zeros_like(share)
-            for found in foresee(share, seen, waves, start, lattice, clean, generators, counts.sum(1)):
+                mean = rest.sum(1) / max(1, int((free > 0).sum()))
+                waves = white_waves(mean, spectrum, lattice, generators, where=far)
+            for found in foresee(share, seen, far, waves, start, lattice, clean, generators, counts.sum(1)):
                 expected, done = found, done + 1
                 yield Progress(done, total)
         elif cells is None:
@@ -216,7 +214,7 @@ def tell(
 
 
 def _share(counts: torch.Tensor, cells: np.ndarray) -> torch.Tensor:
-    """Share of the sites of its cell, 1 to R, that each phase takes, at every site: (B, R, C) -> float64 (B, C, *L)."""
+    """Share of the sites of its cell, 1 to R, that each phase takes, at every site: (B, R, C) -> (B, C, *L)."""
     sites = torch.from_numpy(np.bincount(cells.ravel(), minlength=counts.shape[1] + 1)[1:]).to(counts.device)
     share = counts.movedim(1, -1) / sites.clamp_min(1)
     return share[..., torch.from_numpy(cells - 1).to(counts.device)]

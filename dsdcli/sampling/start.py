@@ -17,6 +17,7 @@ LEAST = 1e-12
 def foresee(
     share: torch.Tensor,
     known: torch.Tensor,
+    far: torch.Tensor,
     waves: torch.Tensor,
     dose: float,
     lattice: Lattice,
@@ -24,7 +25,7 @@ def foresee(
     generators: list[torch.Generator],
     totals: torch.Tensor,
 ) -> Iterator[torch.Tensor]:
-    """Expected counts (B, C, *L) at a dose, float64, of images of which voxels are known (method.md, section 13).
+    """Expected counts (B, C, *L) at a dose of images of which voxels are known (method.md, section 13).
 
     A dose that the network was trained to does not mix an image so well that it holds nothing of what is known. Known
     voxels are smoothed by the forward walk as they are. What those beside them are, the network guesses: from particles
@@ -33,8 +34,8 @@ def foresee(
     Args:
         share: of every phase at the sites that are not known, (B, C, *L).
         known: True for the phase that a voxel is known to have, bool (C, *L).
-        waves: noise for the sites that are far from known ones, (B, C, *L), as of
-            `dsdcli.process.prior.white_waves`.
+        far: sites of which these say nothing, bool (*L), as of `far_from_known`.
+        waves: noise for the sites that are far, (B, C, *L), as of `dsdcli.process.prior.white_waves`.
         clean: probabilities of the clean image, which know what is known.
         totals: (B, C), known voxels included.
 
@@ -43,7 +44,6 @@ def foresee(
     """
     doses = torch.full((len(totals),), dose, dtype=torch.float64, device=totals.device)
     sure = known.any(0)
-    far = far_from_known(known)
     left = totals - known.flatten(1).sum(1)
 
     def expected(guess: torch.Tensor) -> torch.Tensor:

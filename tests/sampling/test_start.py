@@ -26,7 +26,7 @@ def start(clean, dose, known=None, waves=None):
     rest = TOTALS - known.flatten(1).sum(1)
     share = (rest / (~known.any(0)).sum()).double()[..., None, None].expand(2, 2, 8, 40)
     waves = torch.zeros(2, 2, 8, 40).double() if waves is None else waves
-    *before, expected = foresee(share, known, waves, dose, LATTICE, clean, generators(), TOTALS)
+    *before, expected = foresee(share, known, far_from_known(known), waves, dose, LATTICE, clean, generators(), TOTALS)
     assert len(before) == GUESSES - 1
     return expected
 
