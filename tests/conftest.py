@@ -72,10 +72,9 @@ def save_model(folder, dataset, size):
 
 
 @pytest.fixture(autouse=True)
-def few_cut_crops(monkeypatch):
+def few_crops(monkeypatch):
     """What ends every training takes a tenth of the time."""
-    monkeypatch.setattr("dsdcli.training.beside.HOLES", 2)
-    monkeypatch.setattr("dsdcli.training.beside.MOST_CROPS", 8)
+    monkeypatch.setattr("dsdcli.training.near.CROPS", 4)
     monkeypatch.setattr("dsdcli.training.couple.MOST_CROPS", 8)
 
 

@@ -12,7 +12,7 @@ from dsdcli.files import atomic, parse_json, write_json
 from dsdcli.network.catalogue import CONFIG, WEIGHTS
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.intensity import network_of
-from dsdcli.network.model import UndoNet
+from dsdcli.network.model import OF_NEAR, UndoNet
 from dsdcli.network.tabled import OF_CLASSES, TABLES
 
 
@@ -104,6 +104,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
     tensors = load_tensors(weights)
     if "calibration" in tensors and tensors["calibration"].shape[-1:] == (3,):  # of earlier releases: no growth
         tensors["calibration"] = torch.nn.functional.pad(tensors["calibration"], (0, 1))
+    for name in ("neighbours", OF_CLASSES.format("neighbours")):  # of earlier releases
+        tensors.pop(name, None)
     if config.classes:  # of earlier releases: one for all
         for name in TABLES.keys() & tensors.keys():
             tensors[OF_CLASSES.format(name)] = torch.stack([tensors.pop(name)] * len(config.classes))
@@ -120,7 +122,9 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> UndoNet:
 
 
 def _make_room(model: UndoNet, tensors: dict[str, torch.Tensor]) -> None:
-    """Give a model the tables that come with its weights."""
+    """Give a model the tables, and the second look, that come with its weights."""
+    if any(name.startswith(OF_NEAR) for name in tensors) and not model.config.species:
+        model.look_again()
     for name, shape in model.room_for_tables().items():
         if name in tensors:
             setattr(model, name, torch.empty(shape))

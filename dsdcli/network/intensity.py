@@ -43,6 +43,7 @@ class IntensityNet(UndoNet):
         caps = torch.tensor([float(each.cap) for each in config.species])
         self.register_buffer("caps", caps.view(-1, *(1,) * config.ndim), persistent=False)
         self.without_tables()
+        self.near = None
         outputs = self.phases * (2 * config.ndim + 1)
         self.conditions = names(2 * self.phases, [each.name for each in config.classes], ())
         self.net = LocalNet(config.ndim, 2 * self.phases + 1, outputs, len(self.conditions), config.architecture)

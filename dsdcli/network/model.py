@@ -5,19 +5,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from dsdcli.network.calibration import LEAST_DOSE, corrected, pull
 from dsdcli.network.conditions import class_features, dose_features, names, property_features
 from dsdcli.network.config import ModelConfig
 from dsdcli.network.coupling import attraction
 from dsdcli.network.local import LocalNet
-from dsdcli.network.neighbours import evidence
+from dsdcli.network.near import Near
 from dsdcli.network.padding import pad
 from dsdcli.network.tabled import Tabled
 from dsdcli.process.cells import Cells
 from dsdcli.process.hole import Hole
-from dsdcli.process.image import beside
+from dsdcli.process.image import within
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.origins import log_undo_ratio
 
@@ -77,6 +76,7 @@ class Given:
 
 
 NOTHING = Given()
+OF_NEAR = "near."  # how the names of its weights begin
 
 
 class UndoNet(Tabled):
@@ -90,6 +90,8 @@ class UndoNet(Tabled):
     zeros where it is not told).
     """
 
+    near: Near | None
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -98,9 +100,18 @@ class UndoNet(Tabled):
         outputs = self.phases * 2 * config.ndim + len(config.phases)
         classes, properties = ([each.name for each in told] for told in (config.classes, config.properties))
         self.conditions = names(self.phases, classes, properties)
+        self.general = len(names(self.phases, classes, ()))  # of them, before the properties
         condition = len(self.conditions)
         self.without_tables()
         self.net = LocalNet(config.ndim, inputs, outputs, condition, config.architecture)
+        self.near = None
+
+    def look_again(self) -> Near:
+        """Give the network a second look beside what is known, which changes nothing yet. It is not told of
+        properties."""
+        config, phases = self.config, len(self.config.phases)
+        self.near = Near(config.ndim, phases + self.phases + 1, self.phases * 2 * config.ndim + phases, self.general)
+        return self.near
 
     def forward(
         self,
@@ -124,6 +135,10 @@ class UndoNet(Tabled):
         periodic = domains[0][1].boundary == "periodic"
         padded, crop, ring = pad(field, self.config.architecture.multiple, periodic)
         out = self.net(padded, condition, ring)[(..., *crop)].float()
+        if self.near is not None:
+            sure = known_voxels(counts, walkable, domains, given)
+            if sure is not None:
+                out = self.near(out, sure, torch.cat(fields, dim=1), condition[:, : self.general], periodic)
         rates, logits = out.split([out.shape[1] - len(self.config.phases), len(self.config.phases)], dim=1)
         rates = rates.unflatten(1, (self.phases, 2 * self.config.ndim))
         with torch.autocast(counts.device.type, enabled=False):
@@ -132,10 +147,7 @@ class UndoNet(Tabled):
             far = far_from(given.known, walkable).split(sizes)
             parts = zip(logits.split(sizes), counts.split(sizes), dose.split(sizes), domains, far, strict=True)
             logits = joined([self._calibrated(e, n, s, lattice, f, table) for e, n, s, (_, lattice), f in parts])
-            frozen = None
-            if any(isinstance(lattice, Hole) for _, lattice in domains):
-                frozen = (counts > 0) & ~walkable[:, None]
-            logits = given.impose(self._beside_known(logits, dose, frozen, given.known, periodic), dose)
+            logits = given.impose(logits, dose)
             if self.coupling is not None and given.properties is None:  # properties tell of interfaces too
                 expected = torch.where(walkable[:, None], logits.softmax(1), counts.to(logits.dtype))
                 logits = given.impose(logits + attraction(self.coupling, dose, expected, periodic), dose)
@@ -179,22 +191,6 @@ class UndoNet(Tabled):
         clean = corrected(table, self.config.dose_max, logits.softmax(1), counts, dose, lattice)
         return torch.where(far, clean.log(), logits)
 
-    def _beside_known(
-        self,
-        logits: torch.Tensor,
-        dose: torch.Tensor,
-        frozen: torch.Tensor | None,
-        known: torch.Tensor | None,
-        periodic: bool,
-    ) -> torch.Tensor:
-        """Logits with what frozen and known voxels say of those beside them (`dsdcli.network.neighbours`)."""
-        if self.neighbours is None:
-            return logits
-        for table, seen in zip(self.neighbours, (frozen, known), strict=True):
-            if seen is not None:
-                logits = logits + evidence(table, self.config.dose_max, dose, beside(seen, periodic))
-        return logits
-
     def condition(self, dose: torch.Tensor, mean: torch.Tensor, given: Given) -> torch.Tensor:
         """What the network is told besides the fields, (B, K): doses (B,), mean counts (B, C), class and properties."""
         features = [dose_features(dose), mean]
@@ -228,6 +224,18 @@ class UndoNet(Tabled):
         return self(counts, dose, [(len(counts), lattice)], given)
 
 
+def known_voxels(
+    counts: torch.Tensor, walkable: torch.Tensor, domains: Sequence[tuple[int, Lattice]], given: Given
+) -> torch.Tensor | None:
+    """True for the phase of every voxel that is frozen around a hole, or that the network is told, bool (B, K, *L);
+    None where there is none."""
+    sure = given.known
+    if any(isinstance(lattice, Hole) for _, lattice in domains):
+        frozen = (counts > 0) & ~walkable[:, None]
+        sure = frozen if sure is None else sure | frozen
+    return sure
+
+
 def far_from(known: torch.Tensor | None, walkable: torch.Tensor) -> torch.Tensor:
     """Sites that have no known voxel within `NEAR` along all axes, bool (B, 1, *L): the network knows more of the long
     waves of the others than the counts say.
@@ -238,12 +246,7 @@ def far_from(known: torch.Tensor | None, walkable: torch.Tensor) -> torch.Tensor
     """
     if known is None:
         return torch.ones_like(walkable[:, None])
-    near = known.any(1, keepdim=True).float()
-    for axis in range(2, near.ndim):
-        line = near.movedim(axis, -1)
-        most = F.max_pool1d(line.reshape(-1, 1, line.shape[-1]), 2 * NEAR + 1, 1, NEAR)
-        near = most.view(line.shape).movedim(-1, axis)
-    return near == 0
+    return ~within(known.any(1, keepdim=True), NEAR, periodic=False)
 
 
 def has_long_waves(lattice: Lattice, dose: torch.Tensor) -> bool:

@@ -7,12 +7,11 @@ from typing import Self
 import torch
 from torch import nn
 
-from dsdcli.network import calibration, coupling, levels, neighbours
+from dsdcli.network import calibration, coupling, levels
 from dsdcli.network.config import ModelConfig
 
 TABLES = {
     "calibration": calibration.shape,
-    "neighbours": neighbours.shape,
     "coupling": coupling.shape,
     "levels": levels.shape,
 }
@@ -34,7 +33,6 @@ class Tabled(nn.Module):
     phases: int
     kind: int | None = None
     calibration: torch.Tensor | None
-    neighbours: torch.Tensor | None
     coupling: torch.Tensor | None
     levels: torch.Tensor | None
 

@@ -236,8 +236,9 @@ def _drive(run: Run, trainer: Trainer, note: Note, progress: Progress, stop: Cal
         with ranks.together():
             raise DsdError(f"training diverged: {error}; lower `lr` and resume from the last checkpoint") from error
     draw = functools.partial(draw_like, stop=stop)
-    note("calibrating the best weights on round trips of training crops, and on samples")
-    ranks.once(lambda: run.calibrate(trainer.dataset, trainer.device, trainer.settings.seed, stop, draw))
+    note("finishing the best weights: what is beside known voxels, round trips of training crops, and samples")
+    seed = trainer.settings.seed
+    ranks.once(lambda: run.calibrate(trainer.dataset, trainer.device, seed, trainer.step, stop, draw))
 
 
 def _keep(run: Run, trainer: Trainer, report: Report, note: Note) -> None:

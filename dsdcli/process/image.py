@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.walk import Particles
@@ -27,6 +28,20 @@ def beside(voxels: torch.Tensor, periodic: bool) -> torch.Tensor:
                 moved.select(axis, 0 if shift == 1 else -1).fill_(False)
             total += moved
     return total
+
+
+def within(somewhere: torch.Tensor, reach: int, periodic: bool) -> torch.Tensor:
+    """Sites (B, 1, *L) that have one of these, bool, within so many voxels along every axis."""
+    near = somewhere.float()
+    for axis in range(2, near.ndim):
+        line = near.movedim(axis, -1)
+        wide = line.reshape(-1, 1, line.shape[-1])
+        if periodic:
+            side = line.shape[-1]
+            wide = wide[..., torch.arange(-reach, side + reach, device=near.device) % side]
+        most = F.max_pool1d(wide, 2 * reach + 1, 1, 0 if periodic else reach)
+        near = most.view(line.shape).movedim(-1, axis)
+    return near > 0
 
 
 def place(voxels: torch.Tensor) -> Particles:

@@ -21,11 +21,11 @@ from dsdcli.process.image import one_hot
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.prior import integral_range
 from dsdcli.record import provenance
-from dsdcli.training.beside import beside_known
 from dsdcli.training.calibrate import calibration
 from dsdcli.training.couple import Draw, coupled
 from dsdcli.training.levels import levels_of
 from dsdcli.training.log import LOG, append, trim
+from dsdcli.training.near import second_look
 from dsdcli.training.recipes import TrainSettings
 from dsdcli.training.state import STATE
 from dsdcli.training.trainer import Report, Trainer
@@ -213,13 +213,15 @@ class Run:
         trainer.save(self.folder)
 
     def calibrate(
-        self, dataset: Dataset, device: torch.device, seed: int, stop: Callable[[], bool], draw: Draw
+        self, dataset: Dataset, device: torch.device, seed: int, trained: int, stop: Callable[[], bool], draw: Draw
     ) -> None:
-        """Give the best weights their tables (`dsdcli.network.tabled`), of each class its own. Nothing changes where
+        """Give the best weights their second look beside known voxels (`dsdcli.network.near`) and their tables
+        (`dsdcli.network.tabled`), of each class its own. Nothing changes where
         ``stop`` says so before all is measured. Weights that are better yet, of a run that goes on, have none until it
         ends too.
 
         Args:
+            trained: steps of the training.
             draw: as `dsdcli.training.couple.coupled` and `dsdcli.training.levels.levels_of` ask for it.
 
         Raises:
@@ -228,19 +230,20 @@ class Run:
         if not (self.folder / BEST).is_file():
             return
         model = load_model(self.folder / BEST, device)
-        if model.has_tables():  # a run that had ended made nothing better
+        if model.has_tables() or model.near is not None:  # a run that had ended made nothing better
             return
+        second_look(model, dataset, seed, trained, stop)
         classes = [model.of_class(kind) for kind in range(len(dataset.classes))]
         for one, material in zip(classes or [model], dataset.materials if classes else [dataset], strict=True):
-            found = calibration(one, material, seed, stop), beside_known(one, material, seed, stop)
+            table = calibration(one, material, seed, stop)
             if stop():
                 return
-            one.calibration, one.neighbours = found
+            one.calibration = table
             one.coupling = coupled(one, material, seed, draw)
             one.levels = levels_of(one, material, seed, draw)
         if classes:
             model.take_tables(classes)
-        if model.has_tables() and not stop():
+        if (model.has_tables() or model.near is not None) and not stop():
             save_tensors(self.folder / BEST, {name: tensor.cpu() for name, tensor in model.state_dict().items()})
 
     def sheet(self, step: int) -> Path:

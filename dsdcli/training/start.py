@@ -7,7 +7,7 @@ import torch
 from dsdcli.errors import UsageError
 from dsdcli.network.conditions import ENTRY, names, retold
 from dsdcli.network.config import ModelConfig
-from dsdcli.network.model import UndoNet
+from dsdcli.network.model import OF_NEAR, UndoNet
 
 
 def start_from(model: UndoNet, *networks: UndoNet, order: Sequence[int] | None = None) -> None:
@@ -22,7 +22,11 @@ def start_from(model: UndoNet, *networks: UndoNet, order: Sequence[int] | None =
     """
     tables = model.room_for_tables()
     for network in networks:
-        weights = {name: tensor for name, tensor in model.state_dict().items() if name not in tables}
+        weights = {
+            name: tensor
+            for name, tensor in model.state_dict().items()
+            if name not in tables and not name.startswith(OF_NEAR)  # these follow from finished weights
+        }
         if order is not None and list(order) != list(range(model.phases)):
             weights = reordered(weights, order, model.config)
         if model.conditions != network.conditions:

@@ -13,8 +13,8 @@ from dsdcli.data.labelled import LabelledImage
 from dsdcli.errors import UsageError
 from dsdcli.network.checkpoint import load_model, save_config, save_tensors
 from dsdcli.network.config import PRESETS, Architecture, ModelConfig
+from dsdcli.network.coupling import shape as coupling_shape
 from dsdcli.network.model import Given, UndoNet
-from dsdcli.network.neighbours import shape as neighbours_shape
 from dsdcli.process.lattice import Lattice
 from dsdcli.ranks import Ranks
 from dsdcli.sampling.generate import generate, stack_of
@@ -164,7 +164,7 @@ def test_each_class_has_tables_of_its_own_and_none_are_used_of_any(two, tmp_path
     *_, last = trainer.run()
     run.checkpoint(trainer, last.best)
     bare, lattice = load_model(run.folder), Lattice((16, 16))
-    run.calibrate(two, trainer.device, 0, lambda: False, lambda *_: None)
+    run.calibrate(two, trainer.device, 0, 2, lambda: False, lambda *_: None)
     model = load_model(run.folder)
     assert model.has_tables() and not bare.has_tables()
     powers = [model.of_class(kind).calibration[0, :, 0, 2] for kind in (0, 1)]
@@ -186,11 +186,11 @@ def test_each_class_has_tables_of_its_own_and_none_are_used_of_any(two, tmp_path
 def test_one_table_for_all_classes_is_read(two, tmp_path):
     """As earlier releases wrote it."""
     model = random_network(make_config(two, SETTINGS))
-    model.neighbours = torch.rand(neighbours_shape(2))
+    model.coupling = torch.rand(coupling_shape(2))
     save_config(tmp_path, model.config)
     save_tensors(tmp_path / "model.safetensors", model.state_dict())
     for kind in (0, 1):
-        assert torch.equal(load_model(tmp_path).of_class(kind).neighbours, model.neighbours)
+        assert torch.equal(load_model(tmp_path).of_class(kind).coupling, model.coupling)
 
 
 def test_a_class_that_needs_no_table_gets_one_that_does_nothing(two):

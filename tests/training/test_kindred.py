@@ -35,7 +35,7 @@ def parts(network):
 
 
 def same(network, other):
-    return all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
+    return all(torch.equal(a, b) for a, b in zip(network.net.parameters(), other.net.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("name", ["nmc-2d", "nmc-3d"])
@@ -46,7 +46,7 @@ def test_phases_in_another_order_are_foretold_alike(name, order):
     phases = tuple(model.config.phases[k] for k in order)
     other = UndoNet(replace(model.config, phases=phases)).eval()
     start_from(model, other, order=order)
-    model.calibration = model.neighbours = None
+    model.calibration = model.near = None
     ndim = model.config.ndim
     shape = (16,) * ndim
     rng = torch.Generator().manual_seed(1)

@@ -93,10 +93,10 @@ def test_the_state_never_knows_a_best_loss_without_its_weights(rock, monkeypatch
 
 def test_the_best_weights_of_a_finished_run_are_calibrated_and_no_others(rock, whole):
     best, last = (load_model(whole / name) for name in ("best.safetensors", "last.safetensors"))
-    assert best.calibration is not None and best.neighbours is not None
-    assert last.calibration is None and last.neighbours is None
+    assert best.calibration is not None and best.near is not None
+    assert last.calibration is None and last.near is None
     train(out=whole, resume=True, steps=8)  # goes on from weights without them
-    assert load_model(whole).calibration is not None and load_model(whole).neighbours is not None
+    assert load_model(whole).calibration is not None and load_model(whole).near is not None
     train(rock, out="next", start_from=whole, **{**SMALL, "steps": 1})
 
 
@@ -110,9 +110,9 @@ def test_a_run_that_is_told_to_stop_while_it_calibrates_does_so_when_resumed(roc
         progress=lambda done, *_: steps.append(done) if done else None,
         **{**SMALL, "steps": 2},
     )
-    assert load_model(Path("run")).calibration is None and load_model(Path("run")).neighbours is None
+    assert load_model(Path("run")).calibration is None and load_model(Path("run")).near is None
     train(out="run", resume=True)
-    assert load_model(Path("run")).calibration is not None and load_model(Path("run")).neighbours is not None
+    assert load_model(Path("run")).calibration is not None and load_model(Path("run")).near is not None
 
 
 def test_a_run_without_its_best_weights_makes_new_ones(rock, whole):
