@@ -17,7 +17,7 @@ WIDTH = 32
 BLOCKS = 3
 KERNEL = 3
 EXPANSION = 2
-REACH = BLOCKS * (KERNEL // 2)  # voxels from a known one, along every axis, up to which there is a correction
+REACH = BLOCKS * (KERNEL // 2)  # voxels along every axis, in which known and unknown ones must lie for a correction
 
 
 class Near(nn.Module):
@@ -51,31 +51,31 @@ class Near(nn.Module):
             periodic: whether an image goes on at its other side.
 
         Returns:
-            (B, O, *L), float32; as it was but for sites within `REACH` of a known one.
+            (B, O, *L), float32; as it was but for sites within `REACH` of a known one and of one that is not.
         """
         somewhere = known.any(1, keepdim=True)
-        if not somewhere.any():
+        rim = within(somewhere, REACH, periodic) & within(~somewhere, REACH, periodic)
+        if not rim.any():
             return out
-        part = _surroundings(somewhere, periodic)
+        part = _surroundings(rim, periodic)
         full = self.last.weight.dtype
         told = self.condition(condition)
         x = torch.cat([known[part].to(out.dtype), seen[part], out[part]], dim=1).movedim(1, -1)
         x = self.stem(x).to(full)
         for block in self.blocks:
             x = block(x, told, Whole(periodic))
-        change = self.last(standardised(x)).movedim(-1, 1).float() * within(somewhere[part], REACH, periodic)
+        change = self.last(standardised(x)).movedim(-1, 1).float() * rim[part]
         result = out.clone()
         result[part] += change
         return result
 
 
-def _surroundings(somewhere: torch.Tensor, periodic: bool) -> tuple[slice, ...]:
-    """The box of all sites that matter for a correction, of images (B, 1, *L) on some of whose sites something is
-    known: all of a periodic image."""
+def _surroundings(rim: torch.Tensor, periodic: bool) -> tuple[slice, ...]:
+    """The box of all sites that matter for a correction at some sites (B, 1, *L): all of a periodic image."""
     box = [slice(None)] * 2
     if periodic:
-        return (slice(None),) * somewhere.ndim
-    for axis in range(2, somewhere.ndim):
-        where = somewhere.movedim(axis, 0).flatten(1).any(1).nonzero()[:, 0]
-        box.append(slice(max(0, int(where[0]) - 2 * REACH), int(where[-1]) + 2 * REACH + 1))
+        return (slice(None),) * rim.ndim
+    for axis in range(2, rim.ndim):
+        where = rim.movedim(axis, 0).flatten(1).any(1).nonzero()[:, 0]
+        box.append(slice(max(0, int(where[0]) - REACH), int(where[-1]) + REACH + 1))
     return tuple(box)
