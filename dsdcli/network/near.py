@@ -1,10 +1,9 @@
 """A second look beside what is known: a small network at full resolution, which corrects what the first one says there.
 
 A voxel beside a known one nearly always has its phase, and where an interface ends at what is known, it goes on. Such
-places are few beside all voxels of all doses, and a network that works on blocks of voxels learns them too faintly: of
-the interfaces that end in the last known layer it would let a third end there for good. This one sees single voxels, is
-trained on such places alone once the weights are finished (`dsdcli.training.near`), and changes nothing further away
-(method.md, section 8).
+places are few beside all voxels of all doses, and a network that works on blocks of voxels learns them too faintly: it
+lets many interfaces that reach the last known layer end there. This one sees single voxels, is trained on such places
+alone once the weights are finished (`dsdcli.training.near`), and changes nothing further away (method.md, section 8).
 """
 
 import torch
