@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.data.labelled import LabelledImage
@@ -138,11 +139,21 @@ def test_waves(study, tmp_path, rock, model):
     assert said.splitlines()[0] == "| wavelength | power: density | growth lacks, %: density | calibrated: density |"
 
 
-def test_rims(study, rock, model):
-    said = study("rims.py", model, rock.path, "-n", 20)
+def test_rims_and_a_second_look(study, tmp_path, rock, model):
+    """Given to weights that lack it, and nothing else of them changes."""
+    assert study("second_look.py", model, rock.path, "-o", "again", "--steps", 2).startswith("again: ")
+    before, after = (load_file(folder / "model.safetensors") for folder in (model, tmp_path / "again"))
+    assert {name for name in after if not name.startswith("near.")} == set(before) != set(after)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    said = study("rims.py", "again", rock.path, "-n", 20)
     rows = [line.strip("| ").split(" | ") for line in said.splitlines()]
-    assert rows[0][:3] == ["dose", "in holes, network alone", "in holes, calibrated"]
-    assert [row[0] for row in rows[2:5]] == ["0.3", "1", "3"] and all(row[1] == row[2] for row in rows[2:])
+    assert {len(row) for row in rows} == {9} and rows[0][:3] == [
+        "dose",
+        "in holes, network alone",
+        "in holes, second look",
+    ]
+    assert all(re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d\)", cell) for row in rows[2:] for cell in (*row[1:3], *row[5:7]))
+    assert all(0 < float(cell) < 2 for row in rows[2:] for cell in (*row[3:5], *row[7:9]))
 
 
 def test_sweeps(study, rock, model):
