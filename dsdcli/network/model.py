@@ -106,6 +106,10 @@ class UndoNet(Tabled):
         self.net = LocalNet(config.ndim, inputs, outputs, condition, config.architecture)
         self.near = None
 
+    def is_finished(self) -> bool:
+        """Whether something was learned or measured on the finished weights: a second look, or tables."""
+        return self.near is not None or self.has_tables()
+
     def look_again(self) -> Near:
         """Give the network a second look beside what is known, which changes nothing yet. It is not told of
         properties."""

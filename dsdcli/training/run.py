@@ -230,7 +230,7 @@ class Run:
         if not (self.folder / BEST).is_file():
             return
         model = load_model(self.folder / BEST, device)
-        if model.has_tables() or model.near is not None:  # a run that had ended made nothing better
+        if model.is_finished():  # a run that had ended made nothing better
             return
         second_look(model, dataset, seed, trained, stop)
         classes = [model.of_class(kind) for kind in range(len(dataset.classes))]
@@ -243,7 +243,7 @@ class Run:
             one.levels = levels_of(one, material, seed, draw)
         if classes:
             model.take_tables(classes)
-        if (model.has_tables() or model.near is not None) and not stop():
+        if model.is_finished() and not stop():
             save_tensors(self.folder / BEST, {name: tensor.cpu() for name, tensor in model.state_dict().items()})
 
     def sheet(self, step: int) -> Path:

@@ -29,8 +29,14 @@ def main() -> None:
     path = find_model(chosen.model)
     model = load_model(path, pick_device(chosen.device))
     model.near = None
+    dataset = Dataset.open(chosen.dataset)
+    names, theirs = ([phase.name for phase in each.phases] for each in (model.config, dataset))
+    if names != theirs:
+        parser.error(
+            f"the model has the phases {', '.join(names)}, {chosen.dataset} {', '.join(theirs)}: not one order"
+        )
     began = time.monotonic()
-    second_look(model, Dataset.open(chosen.dataset), chosen.seed, FEWER * chosen.steps)
+    second_look(model, dataset, chosen.seed, FEWER * chosen.steps)
     chosen.output.mkdir()
     shutil.copy(locate(path)[0], chosen.output / "config.json")
     save_tensors(chosen.output / "model.safetensors", {n: t.cpu() for n, t in model.state_dict().items()})
