@@ -53,6 +53,7 @@ def random_model(phases: int, ndim: int, boundary: str = "noflux", seed: int = 0
         dose_max=10.0,
         integral_range=tuple(tuple(float(4 * (i == j)) for j in range(phases)) for i in range(phases)),
         architecture=Architecture((8, 16)),
+        range_exponents=(0.5,) + (-0.25,) * (phases - 1),
     )
     model = UndoNet(config).eval().requires_grad_(False)
     torch.nn.init.normal_(model.net.last.weight, std=0.2)

@@ -10,6 +10,7 @@ from dsdcli.data.phases import MAX_PHASES
 from dsdcli.data.species import LARGEST_CAP, MAX_SPECIES
 from dsdcli.errors import DataError
 from dsdcli.process.lattice import Boundary
+from dsdcli.process.long_waves import MOST_EXPONENT
 
 LARGEST = {"channels": 2**14, "blocks": 64, "patch": 16, "fine": 2**14, "kernel": 31, "expansion": 64}
 LEVELS = 8
@@ -107,7 +108,7 @@ def check_model(value: Any, fields: Mapping[str, tuple[str, ...]]) -> None:
         model.whole("size", 1, SIDE, side)
     low, high = model.positive("dose_min"), model.positive("dose_max")
     model.demand(low < high, "must be larger than dose_min", "dose_max")
-    _check_covariance(model, number)
+    _check_long_waves(model, number)
     if "classes" in model.values:
         _check_classes(model, number, fields["classes"], cap)
     if "properties" in model.values:
@@ -160,7 +161,7 @@ def _check_classes(model: Claims, phases: int, fields: tuple[str, ...], cap: int
     for each in found:
         each.only(*fields)
         _check_fractions(each, phases, cap)
-        _check_covariance(each, phases)
+        _check_long_waves(each, phases)
     names = [each.text("name") for each in found]
     model.demand(len(set(names)) == len(names), "must have distinct names", "classes")
 
@@ -176,8 +177,12 @@ def _check_properties(model: Claims, fields: tuple[str, ...]) -> None:
     model.demand(len(set(names)) == len(names), "must have distinct names", "properties")
 
 
-def _check_covariance(model: Claims, number: int) -> None:
+def _check_long_waves(model: Claims, number: int) -> None:
     """The integral range is symmetric and positive semi-definite, as all covariances."""
+    key = "range_exponents"
+    if key in model.values:
+        for each in model.list(key, number, number):
+            model.demand(abs(model.number(key, each)) <= MOST_EXPONENT, "must lie between -1 and 1", key)
     key = "integral_range"
     rows = [model.list(key, number, number, row or [None]) for row in model.list(key, number, number)]
     matrix = np.array([[model.number(key, math.nan if a is None else a) for a in row] for row in rows])

@@ -10,13 +10,15 @@ from dsdcli.data.species import Species
 from dsdcli.errors import DataError, UsageError
 from dsdcli.network.claims import check_model
 from dsdcli.process.lattice import Boundary, Lattice
+from dsdcli.process.long_waves import LongWaves
 from dsdcli.process.prior import range_on
 
 FORMAT_VERSION = 3
 WITH_CLASSES = 4  # a model of several materials, which earlier releases cannot read
 OF_COUNTS = 5  # a model of intensities, with classes or without
 WITH_PROPERTIES = 6  # a model that can be told numbers of the images, with classes or without
-READABLE = (3, 4, 5, 6)
+WITH_EXPONENTS = 7  # a model that knows how long waves vary with the volume fractions, with any of these or without
+READABLE = (3, 4, 5, 6, 7)
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,13 @@ class Material:
     """One of the classes of a model.
 
     Attributes:
-        fractions, integral_range: as of `ModelConfig`, of its own training images.
+        fractions, integral_range, range_exponents: as of `ModelConfig`, of its own training images.
     """
 
     name: str
     fractions: tuple[float, ...]
     integral_range: tuple[tuple[float, ...], ...]
+    range_exponents: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,13 @@ class ModelConfig:
         size: sides of the training crops, in voxels.
         dose_min, dose_max: range of doses seen in training (hops per direction).
         integral_range: of the phases and between them (K, K), in voxels: how much the longest waves vary.
+        range_exponents: powers of the odds of their volume fractions that it goes with (K,), of
+            `dsdcli.process.long_waves.odds_exponents`; none where they are not known.
         voxel_size, voxel_unit: physical side of a voxel, None when unknown.
         dataset, dataset_digest: name and content hash of the dataset it was trained on.
         classes: of the training images, in the order of the network's inputs; none for one material.
         species: of a model of intensities, which has no phases: ``fractions`` are their mean counts in a voxel, and the
-            ``integral_range`` is that of `dsdcli.process.prior.relative_range`.
+            ``integral_range`` is that of `dsdcli.process.long_waves.relative_range`.
         properties: that it can be told, in the order of the network's inputs.
     """
 
@@ -155,26 +160,39 @@ class ModelConfig:
     classes: tuple[Material, ...] = ()
     species: tuple[Species, ...] = ()
     properties: tuple[Property, ...] = ()
+    range_exponents: tuple[float, ...] = ()
 
     @property
     def ndim(self) -> int:
         return len(self.size)
 
-    def range_on(self, lattice: Lattice, kind: int | None = None) -> torch.Tensor:
-        """Integral range (C, C), float64, of images on a lattice, those of a class if told which."""
+    def long_waves(self, lattice: Lattice, kind: int | None = None) -> LongWaves:
+        """The law of the long waves of images on a lattice, those of a class if told which."""
         material = self if kind is None else self.classes[kind]
-        ranges = torch.tensor(material.integral_range, dtype=torch.float64)
-        return range_on(ranges, self.size, self.boundary, lattice)
+        ranges, usual, exponents = (
+            torch.tensor(values, dtype=torch.float64)
+            for values in (material.integral_range, material.fractions, material.range_exponents)
+        )
+        ranges = range_on(ranges, self.size, self.boundary, lattice)
+        return LongWaves(ranges, usual, exponents if len(exponents) else None)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` turns back into an equal config."""
-        versions = ((self.species, OF_COUNTS), (self.properties, WITH_PROPERTIES), (self.classes, WITH_CLASSES))
+        versions = (
+            (self.species, OF_COUNTS),
+            (self.range_exponents, WITH_EXPONENTS),
+            (self.properties, WITH_PROPERTIES),
+            (self.classes, WITH_CLASSES),
+        )
         version = next((number for has, number in versions if has), FORMAT_VERSION)
         # What a model lacks is not said, so that the config of one without stays what it was, byte for byte.
-        lacking = {name for name in ("classes", "species", "properties") if not getattr(self, name)}
+        lacking = {name for name in ("classes", "species", "properties", "range_exponents") if not getattr(self, name)}
         if self.species:
             lacking.discard("classes")
         about = {name: value for name, value in asdict(self).items() if name not in lacking}
+        for each in about.get("classes", ()):
+            if not each["range_exponents"]:
+                del each["range_exponents"]
         return {"format": "dsd-model", "format_version": version, **about}
 
     @classmethod
@@ -206,11 +224,16 @@ class ModelConfig:
         known["phases"] = tuple(Phase(**phase) for phase in known["phases"])
         known["integral_range"] = tuple(map(tuple, known["integral_range"]))
         known["classes"] = tuple(
-            Material(c["name"], tuple(c["fractions"]), tuple(map(tuple, c["integral_range"])))
+            Material(
+                c["name"],
+                tuple(c["fractions"]),
+                tuple(map(tuple, c["integral_range"])),
+                tuple(c.get("range_exponents", ())),
+            )
             for c in known.get("classes", ())
         )
         known["species"] = tuple(Species(**each) for each in known.get("species", ()))
         known["properties"] = tuple(Property(**each) for each in known.get("properties", ()))
-        for name in ("fractions", "size"):
-            known[name] = tuple(known[name])
+        for name in ("fractions", "size", "range_exponents"):
+            known[name] = tuple(known.get(name, ()))
         return cls(**known)

@@ -9,8 +9,12 @@ import torch
 from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Boundary, Lattice
+from dsdcli.process.long_waves import LongWaves
 from dsdcli.process.waves import eigenvalues, from_waves, to_waves
 
+BENT_AT = (
+    0.5  # of the dose of the start: Gaussian waves are bent there, and lose their harmonics on the rest of the way
+)
 LENGTHS = 60  # that are tried
 WIDE = 10  # lengths that a crop must be wide
 PLANE = {2: 2 * math.pi, 3: 8 * math.pi}  # integral range of exp(-r) in an endless image
@@ -19,74 +23,40 @@ APART = 4  # lengths of a covariance, that sites are apart which should not know
 WAVENUMBERS = torch.linspace(0, 60, 2401, dtype=torch.float64)  # over the length of a covariance
 
 
-def integral_range(voxels: torch.Tensor, boundary: Boundary) -> torch.Tensor:
-    """Integral range of images in units of voxels, with the cross terms between phases (method.md, section 6).
-
-    The variance of a phase's longest waves over the crops, over f (1 - f): the volume A for which the volume fraction
-    of a large domain V varies as f (1 - f) A / V (Lantuejoul 1991). Long waves of a material without long-range order
-    all have this variance.
-
-    Args:
-        voxels: one-hot images (n, K, *L).
-
-    Returns:
-        float64 (C, C), symmetric, positive semi-definite.
-    """
-    fields = voxels.double()
-    a = _long_waves(fields, boundary)
-    mean = fields.flatten(2).mean(2)
-    deviation = (mean * (1 - mean)).mean(0).sqrt().clamp_min(1e-12)  # (C,)
-    return a.T @ a / len(a) / torch.outer(deviation, deviation)
-
-
-def relative_range(counts: torch.Tensor, boundary: Boundary) -> torch.Tensor:
-    """As `integral_range` of intensities (n, C, *L), over the squares of their mean counts instead of f (1 - f)."""
-    mean = counts.double().flatten(2).mean(2, keepdim=True).clamp_min(1e-12).unflatten(2, (1,) * (counts.ndim - 2))
-    a = _long_waves(counts.double() / mean, boundary)
-    return a.T @ a / len(a)
-
-
-def _long_waves(fields: torch.Tensor, boundary: Boundary) -> torch.Tensor:
-    """Amplitudes of the longest waves along every axis, a row for each image and wave: fields (n, C, *L) to (m, C)."""
-    ndim = fields.ndim - 2
-    coefficients = []
-    for axis in range(ndim):
-        side = fields.shape[2 + axis]
-        x = torch.arange(side, dtype=torch.float64)
-        if boundary == "noflux":
-            waves = [torch.cos(math.pi / side * (x + 0.5))]
-        else:
-            waves = [torch.cos(2 * math.pi / side * x), torch.sin(2 * math.pi / side * x)]
-        profile = fields.movedim(2 + axis, -1).flatten(2, -2).sum(2) if ndim > 1 else fields  # (n, C, side)
-        others = fields[0, 0].numel() / side
-        coefficients += [profile @ wave * math.sqrt(2 / side / others) for wave in waves]
-    return torch.cat(coefficients)
-
-
 def slow_waves(
     fractions: torch.Tensor,
-    correlation: torch.Tensor,
+    law: LongWaves,
     dose: float,
     lattice: Lattice,
     generators: list[torch.Generator],
     strength: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Random expected counts at ``dose`` of images whose long waves have the integral range ``correlation``.
+    """Random expected counts at ``dose`` of images whose long waves follow a law.
 
     `white_waves`, smoothed by the forward walk: only waves that survive the dose remain. Where none does, the result is
-    uniform. The total of every part of the lattice is that of its fractions.
+    uniform. The total of every part of the lattice is that of its fractions. Half-way the waves are bent (method.md,
+    section 6), where the exponents of the law are known.
 
     Returns:
         float64 (B, C, *L), non-negative.
     """
-    waves = white_waves(fractions, correlation, lattice, generators, strength)
-    waves = smooth(waves, torch.tensor([dose], device=fractions.device), lattice)
+
+    def walked(waves: torch.Tensor, dose: float) -> torch.Tensor:
+        return smooth(waves, torch.tensor([dose], device=fractions.device), lattice)
+
+    waves = white_waves(fractions, law, lattice, generators, strength)
+    if law.exponents is None:
+        waves = walked(waves, dose)
+    else:
+        waves = walked(waves, BENT_AT * dose)
+        waves += _balanced(law.bent(waves, fractions), lattice)
+        waves = walked(waves, (1 - BENT_AT) * dose)
     return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0) * lattice.walkable(fractions.device)
 
 
 def white_waves(
     fractions: torch.Tensor,
-    correlation: torch.Tensor,
+    law: LongWaves,
     lattice: Lattice,
     generators: list[torch.Generator],
     strength: torch.Tensor | None = None,
@@ -96,28 +66,32 @@ def white_waves(
 
     Args:
         fractions: volume fractions (B, C) of the phases.
-        correlation: (C, C), from `integral_range`, or `relative_range`.
-        strength: of the waves (B, C), whose square the correlation is relative to: the root of f (1 - f), or of
-            intensities, whose mean counts are the fractions, these.
+        strength: of the waves (B, C), whose square the correlation of the law is relative to, where it is not what the
+            law has for these fractions: of intensities, whose mean counts are the fractions, these.
         where: sites that have noise, bool (*L); the others have 0. Its total in every part of the lattice is 0.
     """
     device = fractions.device
-    root = _root(correlation.to(device))
+    root = symmetric_root(law.correlation.to(device))
     shape = (len(root), lattice.sites)
     white = [torch.randn(shape, generator=g, device=device, dtype=torch.float64) for g in generators]
-    strength = (fractions * (1 - fractions)).sqrt() if strength is None else strength
+    strength = law.strength(fractions) if strength is None else strength
     waves = (strength[..., None] * (root @ torch.stack(white))).unflatten(-1, lattice.shape)  # (B, C, *L)
+    return _balanced(waves, lattice, where)
+
+
+def _balanced(waves: torch.Tensor, lattice: Lattice, where: torch.Tensor | None = None) -> torch.Tensor:
+    """Waves (B, C, *L) whose total in every part of the lattice is 0, since its counts are fixed; 0 but ``where``."""
     if where is not None:
         waves *= where
     for part in range(1, lattice.parts.max() + 1):
-        member = torch.from_numpy(lattice.parts == part).to(device)
+        member = torch.from_numpy(lattice.parts == part).to(waves.device)
         if where is not None:
             member &= where
-        waves[..., member] -= waves[..., member].mean(-1, keepdim=True)  # the totals are fixed
+        waves[..., member] -= waves[..., member].mean(-1, keepdim=True)
     return waves
 
 
-def _root(covariance: torch.Tensor) -> torch.Tensor:
+def symmetric_root(covariance: torch.Tensor) -> torch.Tensor:
     """The symmetric matrix whose square is a covariance (C, C), up to its rounding."""
     value, vector = torch.linalg.eigh(covariance)
     return vector * value.clamp_min(0).sqrt() @ vector.T
@@ -137,7 +111,7 @@ def level_cut(
 
     Args:
         fractions: (K,).
-        ranges: (3, K, K), of the planes across each axis, from `integral_range`.
+        ranges: (3, K, K), of the planes across each axis, from `dsdcli.process.long_waves.integral_range`.
         planes: (3, K), lengths of the covariance in these planes, from `crop_lengths`.
 
     Returns:
@@ -147,7 +121,7 @@ def level_cut(
     planes = planes.square()
     squares = (planes.log().sum(0) - 2 * planes.log()).exp()  # of the lengths along each axis
     relative = (ranges / torch.sqrt(own[:, :, None] * own[:, None, :])).mean(0)
-    root = _root(relative)
+    root = symmetric_root(relative)
     # Waves that end at walls vary more there: a part of a ring has no walls, and does not know of its other side.
     beyond = [
         0 if lattice.boundary == "periodic" else math.ceil(APART * float(square.max().sqrt())) for square in squares
@@ -192,8 +166,9 @@ def _side(shape: Sequence[int]) -> int:
 
 
 def crop_lengths(ranges: torch.Tensor, crop: Sequence[int], boundary: Boundary) -> torch.Tensor:
-    """Lengths a of covariances exp(-r / a) whose `integral_range` in crops is this; any shape. Where a crop
-    would be less than `WIDE` lengths wide, it says little of them, and they are at most as if it ended nowhere.
+    """Lengths a of covariances exp(-r / a) with this `dsdcli.process.long_waves.integral_range` in crops; any shape.
+    Where a crop would be less than `WIDE` lengths wide, it says little of them, and they are at most as if it ended
+    nowhere.
     """
     side, ndim = _side(crop), len(crop)
     lengths, made = _table(side, boundary, ndim)
@@ -213,7 +188,8 @@ def _table(crop: int, boundary: Boundary, ndim: int) -> tuple[torch.Tensor, torc
 
 
 def crop_ranges(lengths: torch.Tensor, crop: int, boundary: Boundary, ndim: int) -> torch.Tensor:
-    """What `integral_range` has of covariances exp(-r / a) in crops of a side, for lengths a (n,).
+    """What `dsdcli.process.long_waves.integral_range` has of covariances exp(-r / a) in crops of a side, for lengths a
+    (n,).
 
     The sum over lags of exp(-r / a) and of how much the longest wave of the crop goes with itself at that lag. In a
     plane it would be 2 pi a^2.

@@ -100,7 +100,7 @@ def generate(
     if len(indices) != len(totals) or indices.step != 1:
         raise ValueError(f"{indices} does not number the {len(totals)} rows of the totals one by one")
     device = next(model.parameters()).device
-    spectrum = config.range_on(lattice, kind)
+    law = config.long_waves(lattice, kind)
     heads = model if (kind is None and told is None) or guidance == 1 else Guided(model, guidance)
     properties = None if told is None else torch.tensor([list(told)], dtype=torch.float32, device=device)
     totals = totals.reshape(len(totals), -1, len(config.phases))
@@ -144,12 +144,12 @@ def generate(
             waves = torch.zeros_like(share)
             if cells is None:
                 mean = rest.sum(1) / max(1, int((free > 0).sum()))
-                waves = white_waves(mean, spectrum, lattice, generators, where=far)
+                waves = white_waves(mean, law, lattice, generators, where=far)
             for found in foresee(share, seen, far, waves, start, lattice, clean, generators, counts.sum(1)):
                 expected, done = found, done + 1
                 yield Progress(done, total)
         elif cells is None:
-            expected = slow_waves(counts.sum(1) / (walking > 0).sum(), spectrum, start, lattice, generators)
+            expected = slow_waves(counts.sum(1) / (walking > 0).sum(), law, start, lattice, generators)
         else:
             expected = smooth(_share(counts, parts), torch.tensor([start], device=device), lattice)
         if cells is not None:

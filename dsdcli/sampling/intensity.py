@@ -107,7 +107,7 @@ def generate_counts(
         frozen += torch.from_numpy(around.astype(np.int64)).to(device) * ~lattice.walkable(device)
     heads = model if kind is None or guidance == 1 else GuidedCounts(model, guidance)
     start = max(min(config.dose_max, settling_dose(lattice)), 2 * sampler.dose_end)
-    spectrum = config.range_on(lattice, kind)
+    law = config.long_waves(lattice, kind)
     sites = torch.from_numpy(np.bincount(lattice.parts.ravel())[1:]).to(device)  # (R,)
     batches = [indices[i : i + batch] for i in range(0, len(indices), batch)]
     done, total = 0, sampler.evaluations and sampler.evaluations * len(batches)
@@ -118,7 +118,7 @@ def generate_counts(
         numbers = torch.from_numpy(wanted.copy()).to(device)  # (B, R, C)
         means = (numbers.double() / sites[:, None]).movedim(1, 2)  # (B, C, R)
         mean = means.sum(2) if len(sites) == 1 else (means * sites).sum(2) / sites.sum()
-        waves = slow_waves(mean, spectrum, start, lattice, generators, strength=mean)
+        waves = slow_waves(mean, law, start, lattice, generators, strength=mean)
         counts = torch.zeros(*waves.shape, dtype=torch.int64, device=device)
         for part in range(numbers.shape[1]):
             counts += spread(numbers[:, part], waves * (walking == part + 1) + 1e-9 * (walking == part + 1), generators)

@@ -17,6 +17,8 @@ from dsdcli.network.model import UndoNet
 from dsdcli.network.slabs import SlabNet
 from dsdcli.process.image import assign, with_neighbours
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.long_waves import LongWaves
+from dsdcli.process.prior import BENT_AT, symmetric_root
 from dsdcli.process.slab import Slab, Walkers
 from dsdcli.process.walk import Particles
 from dsdcli.sampling.blocks import RESERVE
@@ -71,11 +73,11 @@ def generate_slab(
     """
     config, lattice = model.config, slab.lattice
     device = next(model.parameters()).device
-    spectrum = config.range_on(lattice, kind).to(device)
+    law = config.long_waves(lattice, kind).to(device)
     fractions = torch.tensor(totals / lattice.sites, dtype=torch.float64, device=device)
     net = SlabNet(model.of_class(kind), slab, fractions.float())
     dose = max(START * config.dose_max, sampler.dose_end)
-    walkers = scattered(totals, _slow_waves(fractions, spectrum, dose, slab, seed), slab, seed)
+    walkers = scattered(totals, _slow_waves(fractions, law, dose, slab, seed), slab, seed)
     for step, (now, then) in enumerate(pairwise(sampler.doses(dose))):
         half, first = math.log(now / then) / 2, None
         for stage, at in enumerate((now, math.sqrt(now * then))):
@@ -99,10 +101,9 @@ def generate_slab(
     yield _settled(net.clean(occupied, sampler.dose_end), occupied, totals, slab, seed)
 
 
-def _slow_waves(fractions: torch.Tensor, correlation: torch.Tensor, dose: float, slab: Slab, seed: int) -> torch.Tensor:
+def _slow_waves(fractions: torch.Tensor, law: LongWaves, dose: float, slab: Slab, seed: int) -> torch.Tensor:
     """As `dsdcli.process.prior.slow_waves`: float64 (C, rows, ...)."""
-    value, vector = torch.linalg.eigh(correlation)
-    root = vector * value.clamp_min(0).sqrt() @ vector.T * (fractions * (1 - fractions)).sqrt()[:, None]
+    root = law.strength(fractions)[:, None] * symmetric_root(law.correlation)
     device, shape = fractions.device, slab.lattice.shape[1:]
     waves = torch.cat(
         [
@@ -113,8 +114,18 @@ def _slow_waves(fractions: torch.Tensor, correlation: torch.Tensor, dose: float,
         ],
         1,
     )
+
+    def walked(dose: float) -> torch.Tensor:
+        return slab.smoother(torch.tensor([dose], dtype=torch.float64, device=device))(waves)
+
     waves -= slab.means(waves)  # the totals are fixed
-    waves = slab.smoother(torch.tensor([dose], dtype=torch.float64, device=device))(waves)
+    if law.exponents is None:
+        waves = walked(dose)
+    else:
+        waves = walked(BENT_AT * dose)
+        more = law.bent(waves, fractions)
+        waves += more - slab.means(more)
+        waves = walked((1 - BENT_AT) * dose)
     return (fractions.view(-1, *(1,) * slab.lattice.ndim) + waves).clamp_min(0)
 
 

@@ -12,7 +12,7 @@ from dsdcli.network.intensity import IntensityNet
 from dsdcli.network.model import Given, UndoNet
 from dsdcli.process.counts import forward_counts, settling_dose
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.prior import relative_range
+from dsdcli.process.long_waves import relative_range
 from dsdcli.process.walk import ALL
 from dsdcli.training.loss import Losses, Walked, losses
 from dsdcli.training.recipes import TrainSettings

@@ -18,8 +18,8 @@ from dsdcli.network.catalogue import CONFIG, MANIFEST
 from dsdcli.network.checkpoint import load_model, read_config, save_config, save_tensors
 from dsdcli.network.config import Material, ModelConfig, preset
 from dsdcli.process.image import one_hot
-from dsdcli.process.lattice import Lattice
-from dsdcli.process.prior import integral_range
+from dsdcli.process.lattice import Boundary, Lattice
+from dsdcli.process.long_waves import integral_range, odds_exponents
 from dsdcli.record import provenance
 from dsdcli.training.calibrate import calibration
 from dsdcli.training.couple import Draw, coupled
@@ -53,31 +53,35 @@ def make_config(dataset: Dataset, settings: TrainSettings) -> ModelConfig:
         size=settings.size,
         dose_min=settings.dose_min,
         dose_max=Lattice((max(LENGTH, *settings.size),), settings.boundary).mixing_dose(),
-        integral_range=_integral_range(dataset, settings),
+        **long_waves(dataset, settings.size, settings.boundary, settings.seed),
         architecture=preset(settings.preset, len(settings.size)),
         voxel_size=dataset.voxel_size,
         voxel_unit=dataset.voxel_unit,
         dataset=dataset.path.name,
         dataset_digest=dataset.digest,
         classes=tuple(
-            Material(name, tuple(map(float, own.fractions("train"))), _integral_range(own, settings))
+            Material(
+                name,
+                tuple(map(float, own.fractions("train"))),
+                **long_waves(own, settings.size, settings.boundary, settings.seed),
+            )
             for name, own in zip(dataset.classes, dataset.materials, strict=False)
         ),
     )
 
 
-def _integral_range(dataset: Dataset, settings: TrainSettings) -> tuple[tuple[float, ...], ...]:
-    """Of all phases and between them, from random training crops."""
-    fields = one_hot(torch.from_numpy(_long_crops(dataset, settings)), len(dataset.phases))
-    return tuple(map(tuple, integral_range(fields, settings.boundary).tolist()))
-
-
-def _long_crops(dataset: Dataset, settings: TrainSettings) -> np.ndarray:
-    """Training crops for the longest waves: at least `LENGTH` wide, or where the images are not, of the usual size."""
-    wide = tuple(max(LENGTH, side) for side in settings.size)
-    size = wide if dataset.holds("train", wide) else settings.size
+def long_waves(dataset: Dataset, size: tuple[int, ...], boundary: Boundary, seed: int) -> dict[str, Any]:
+    """The ``integral_range`` and ``range_exponents`` of a `ModelConfig`, from random training crops: at least `LENGTH`
+    wide, or where the images are not, of the size of the training's."""
+    wide = tuple(max(LENGTH, side) for side in size)
+    size = wide if dataset.holds("train", wide) else size
     number = min(SPECTRUM_CROPS, max(SPECTRUM_CROPS // 20, SPECTRUM_VOXELS // math.prod(size)))
-    return dataset.crops("train", number, size, np.random.default_rng(settings.seed))
+    crops = dataset.crops("train", number, size, np.random.default_rng(seed))
+    voxels = one_hot(torch.from_numpy(crops), len(dataset.phases))
+    independent = sum(image.array.size for image in dataset.images("train")) / math.prod(size)
+    exponents = odds_exponents(voxels, boundary, independent)
+    ranges = integral_range(voxels, boundary, exponents, torch.from_numpy(dataset.fractions("train")))
+    return {"integral_range": tuple(map(tuple, ranges.tolist())), "range_exponents": tuple(exponents.tolist())}
 
 
 class Run:

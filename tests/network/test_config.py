@@ -32,7 +32,7 @@ CONFIG = ModelConfig(
 CLASSES = replace(
     CONFIG,
     classes=(
-        Material("fine", (0.5, 0.3, 0.2), CONFIG.integral_range),
+        Material("fine", (0.5, 0.3, 0.2), CONFIG.integral_range, (0.5, 0.0, -1.0)),
         Material("coarse", (0.0, 0.5, 0.5), ((0.0, 0.0, 0.0), (0.0, 9.0, -9.0), (0.0, -9.0, 9.0))),
     ),
 )
@@ -63,7 +63,7 @@ def changed(value, path, new):
 
 
 def test_what_is_written_is_read():
-    for config in (CONFIG, CLASSES):
+    for config in (CONFIG, CLASSES, replace(CONFIG, range_exponents=(0.5, 0.0, -0.5))):
         assert ModelConfig.from_json(as_read(config)) == config
     for folder in shipped_models().values():
         config = read_config(folder / "config.json")
@@ -105,6 +105,8 @@ def test_what_is_written_is_read():
         (("classes", 1, "name"), "fine", "distinct names"),
         (("classes", 1, "fractions", 0), 0.5, r"classes\[1\]\.fractions must be shares"),
         (("classes", 0, "integral_range", 0, 1), 3.0, r"classes\[0\]\.integral_range must be symmetric"),
+        (("classes", 0, "range_exponents", 2), 1.5, r"classes\[0\]\.range_exponents must lie between -1 and 1"),
+        (("classes", 0, "range_exponents"), [0.5], "3 entries"),
         (("classes", 0, "colour"), "red", r"classes\[0\]\.colour is unknown"),
         (("surprise",), 1, "surprise is unknown"),
         (("format_version",), [], "install a matching dsd"),

@@ -13,6 +13,7 @@ from scipy.stats import chisquare
 from dsdcli.process.hole import Hole
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.long_waves import LongWaves
 from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, forward, hole_kernel, leap, scatter
 from dsdcli.sampling.generate import generate, stack_of
@@ -294,7 +295,8 @@ def test_slow_waves_of_a_hole_keep_the_totals_of_its_parts():
     two = hole("####..#\n####.##\n...#..#")
     generators = [torch.Generator().manual_seed(i) for i in range(3)]
     fractions = torch.tensor([[0.4], [0.4], [0.0]]).double()
-    waves = slow_waves(fractions, torch.tensor([[0.5]]).double(), 2.0, two, generators)
+    law = LongWaves(torch.tensor([[0.5]]).double(), torch.tensor([0.4]).double())
+    waves = slow_waves(fractions, law, 2.0, two, generators)
     assert waves[..., ~two.walkable()].sum() == 0
     for part in (1, 2):
         inside = waves[..., torch.from_numpy(two.parts == part)]

@@ -9,7 +9,8 @@ import torch
 from dsdcli.evaluation.measures.correlation import two_point
 from dsdcli.process.hole import Hole
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.prior import crop_lengths, crop_ranges, integral_range, level_cut, range_on
+from dsdcli.process.long_waves import integral_range
+from dsdcli.process.prior import crop_lengths, crop_ranges, level_cut, range_on
 
 CROP = 64  # side of the crops that integral ranges are of
 

@@ -13,7 +13,8 @@ from dsdcli.process.dose import dose_grid, stratified_log_doses
 from dsdcli.process.image import place
 from dsdcli.process.kernel import axis_kernel
 from dsdcli.process.lattice import Lattice
-from dsdcli.process.prior import integral_range, slow_waves
+from dsdcli.process.long_waves import LongWaves, integral_range
+from dsdcli.process.prior import slow_waves
 from dsdcli.process.walk import Particles, diffuse, leap, scatter, undo_counts
 
 BOUNDARIES = ["noflux", "periodic"]
@@ -237,7 +238,8 @@ def test_the_start_has_the_long_waves_of_the_material():
     lattice = Lattice((side, side))
     generators = [torch.Generator().manual_seed(i) for i in range(n)]
     counts = torch.full((n, 1), int(fraction * side**2))
-    waves = slow_waves(torch.full((n, 1), fraction), torch.tensor([[strength]]).double(), dose, lattice, generators)
+    law = LongWaves(torch.tensor([[strength]]).double(), torch.tensor([fraction]).double())
+    waves = slow_waves(torch.full((n, 1), fraction), law, dose, lattice, generators)
     assert waves.min() >= 0
     torch.testing.assert_close(waves.flatten(1).sum(1), counts[:, 0].double())
     field = scatter(counts, lattice, generators, waves).occupancy(lattice, n, 1)[:, 0].double()
