@@ -4,7 +4,9 @@
 
 Each crop is compared with itself, so that a few of them show a bias of one per cent. `decoded` rows walk to a dose and
 decode there and then: how near the decoding is to the identity. The others walk back from it in as many leaps as
-`dsd generate` takes over these doses. A posterior sample differs from its crop, but not on average:
+`dsd generate` takes over these doses. A posterior sample differs from its crop, but not on average. The last rows,
+`start`, are samples with the counts of the crops: beside a walk back from the largest dose they show what is wrong with
+the waves that samples start from.
 
 - differ: voxels of another phase than in the crop;
 - two-point: distance of the mean two-point correlations, of each phase;
@@ -20,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shared import mean_vectors, options, print_row, print_table, slashed, to_model
+from shared import counts_of, mean_vectors, options, print_row, print_table, samples, slashed, to_model
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
@@ -108,10 +110,17 @@ def main() -> None:
     for dose in chosen.doses:
         for end in chosen.ends:
             trips.append((dose, leaps(dose, top, Trapezoidal(chosen.steps, dose_end=end)), end))
-    for dose, steps, end in trips:
-        stack = np.stack(list(there_and_back(model, crops, dose, steps, end, chosen.seed)))
-        cells = [f"{dose:g}", f"{steps or ''}", f"{end:g}", f"{100 * (stack != crops).mean():.2f} %"]
+
+    def show(stack: np.ndarray, dose: str, steps: int, end: float) -> None:
+        cells = [dose, f"{steps or ''}", f"{end:g}", f"{100 * (stack != crops).mean():.2f} %"]
         print_row([*cells, *compared(mean_vectors(stack, names, COMPARED), real, len(config.size))])
+
+    for dose, steps, end in trips:
+        show(np.stack(list(there_and_back(model, crops, dose, steps, end, chosen.seed))), f"{dose:g}", steps, end)
+    lattice, totals = Lattice(config.size, config.boundary), counts_of(crops, len(names))
+    for end in chosen.ends:
+        sampler = Trapezoidal(chosen.steps, dose_end=end)
+        show(samples(model, totals, lattice, sampler, chosen.seed), "start", chosen.steps, end)
 
 
 if __name__ == "__main__":

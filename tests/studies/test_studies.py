@@ -115,9 +115,10 @@ def test_any_size(study, tmp_path, rock, model):
 
 def test_round_trip(study, rock, model):
     said = study("round_trip.py", model, rock.path, "-n", 4, "--doses", 0.5, "--ends", 0.06, 0.02, "--steps", 2)
-    rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| 0")]
+    rows = [line.split(" | ") for line in said.splitlines() if line.startswith(("| 0", "| start"))]
     assert [row[:3] for row in rows] == [
-        ["| 0.06", "", "0.06"], ["| 0.02", "", "0.02"], ["| 0.5", "1", "0.06"], ["| 0.5", "1", "0.02"]
+        ["| 0.06", "", "0.06"], ["| 0.02", "", "0.02"], ["| 0.5", "1", "0.06"], ["| 0.5", "1", "0.02"],
+        ["| start", "2", "0.06"], ["| start", "2", "0.02"]
     ]  # fmt: skip
     assert len({len(row) for row in rows}) == 1
 
@@ -154,6 +155,18 @@ def test_rims_and_a_second_look(study, tmp_path, rock, model):
     ]
     assert all(re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d\)", cell) for row in rows[2:] for cell in (*row[1:3], *row[5:7]))
     assert all(0 < float(cell) < 2 for row in rows[2:] for cell in (*row[3:5], *row[7:9]))
+
+
+def test_long_waves(study, tmp_path, rock, model):
+    """The weights stay; without a folder to write, tables of every phase and nothing else."""
+    assert study("long_waves.py", model, rock.path, "-o", "again").startswith("again: exponents ")
+    before, after = (load_file(folder / "model.safetensors") for folder in (model, tmp_path / "again"))
+    assert set(before) == set(after) and all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    said = study("long_waves.py", "again", rock.path, "--show", 60)
+    rows = [line[2:-2].split(" | ") for line in said.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows] == 2 * ["", "---", "real", "law", "Gaussian, f (1 - f)"]
+    assert {len(row) for row in rows} == {8} and all(float(cell) > 0 for cell in rows[2][1:-1])
+    study("long_waves.py", model, rock.path, code=2)
 
 
 def test_sweeps(study, rock, model):
