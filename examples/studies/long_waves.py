@@ -76,7 +76,14 @@ def main() -> None:
         parser.error(
             f"the model has the phases {', '.join(names)}, {chosen.dataset} {', '.join(theirs)}: not one order"
         )
-    config = dataclasses.replace(config, **long_waves(dataset, config.size, config.boundary, chosen.seed))
+    if config.species or [each.name for each in config.classes] != list(dataset.classes):
+        parser.error("the law is of segmented images, and of a dataset with the classes of the model")
+    of = (config.size, config.boundary, chosen.seed)
+    classes = tuple(
+        dataclasses.replace(each, **long_waves(own, *of))
+        for each, own in zip(config.classes, dataset.materials, strict=False)
+    )
+    config = dataclasses.replace(config, classes=classes, **long_waves(dataset, *of))
     if chosen.show is not None:
         show(config, dataset, chosen.show, chosen.seed)
         return
