@@ -32,7 +32,7 @@ def drawn(model, totals, lattice, steering, seed=0, batch=64, indices=None):
 @pytest.mark.parametrize(("phases", "shape"), [(2, (12, 10)), (3, (9, 12)), (2, (5, 6, 7))])
 def test_what_is_measured_moves_and_counts_do_not(phases, shape):
     lattice, model = Lattice(shape), random_model(phases, len(shape))
-    totals = np.tile(np.bincount(np.arange(lattice.sites) % phases, minlength=phases), (12, 1))
+    totals = np.tile(np.bincount(np.arange(lattice.sites) % phases, minlength=phases), (32, 1))
     plain = np.array([faces(image) for image in drawn(model, totals, lattice, None)])
     for sign in (-1, 1):
         images = drawn(model, totals, lattice, aimed_at(plain.mean() + sign * plain.std()))

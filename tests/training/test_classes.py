@@ -134,8 +134,11 @@ def test_a_model_says_its_classes_and_one_without_is_what_it_was(two, rock, tmp_
     assert config.classes[0].integral_range[0][0] < config.classes[1].integral_range[0][0]
     value = json.loads(json.dumps(config.to_json()))
     assert ModelConfig.from_json(value) == config
-    assert value["format_version"] == 4
-    plain = make_config(rock, SETTINGS)
+    assert value["format_version"] == 7
+    older = replace(config, range_exponents=(), classes=tuple(replace(c, range_exponents=()) for c in config.classes))
+    assert older.to_json()["format_version"] == 4
+    assert all(set(each) == {"name", "fractions", "integral_range"} for each in older.to_json()["classes"])
+    plain = replace(make_config(rock, SETTINGS), range_exponents=())
     assert plain.classes == ()
     assert "classes" not in plain.to_json()
     assert plain.to_json()["format_version"] == 3

@@ -194,8 +194,10 @@ def test_a_model_says_what_it_can_be_told_and_one_without_is_what_it_was(mixed):
     config, _ = told_config(mixed)
     value = json.loads(json.dumps(config.to_json()))
     assert ModelConfig.from_json(value) == config
-    assert value["format_version"] == 6
-    plain = replace(config, properties=())
+    assert value["format_version"] == 7
+    older = replace(config, range_exponents=())
+    assert older.to_json()["format_version"] == 6
+    plain = replace(older, properties=())
     assert "properties" not in plain.to_json()
     assert plain.to_json()["format_version"] == 3
     for wrong in (
