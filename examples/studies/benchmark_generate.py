@@ -61,6 +61,9 @@ def measure(name: str, model: UndoNet, lattice: Lattice, sampler: Trapezoidal, n
     print(f"{n} samples of {size} with {name} on {machine(device)}, {batch} at a time")
     print(f"{seconds:.2f} s in all, {seconds / n * 1000:.0f} ms a sample; peak memory {peak_memory(device)}")
     print(f"{sampler.evaluations} evaluations a sample, {evaluations} batches through the network")
+    if device.type == "cpu" and torch.get_num_threads() > 1:
+        print("blocks run side by side: --threads 1 says which share of the time is the network's")
+        return
     outside = 100 * (1 - network.seconds / seconds)
     print(f"network {100 - outside:.1f} % of the time, walk, rates and decoding the other {outside:.1f} %")
 
