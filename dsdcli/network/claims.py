@@ -178,7 +178,7 @@ def _check_properties(model: Claims, fields: tuple[str, ...]) -> None:
 
 
 def _check_long_waves(model: Claims, number: int) -> None:
-    """The integral range is symmetric and positive semi-definite, as all covariances."""
+    """The integral range is symmetric and positive semi-definite, as all covariances; exponents are small."""
     key = "range_exponents"
     if key in model.values:
         for each in model.list(key, number, number):

@@ -134,7 +134,8 @@ class ModelConfig:
         boundary: walls of the training crops.
         size: sides of the training crops, in voxels.
         dose_min, dose_max: range of doses seen in training (hops per direction).
-        integral_range: of the phases and between them (K, K), in voxels: how much the longest waves vary.
+        integral_range: of the phases and between them (K, K), in voxels: how much the longest waves vary, in images of
+            the ``fractions`` where the exponents are known, else on average.
         range_exponents: powers of the odds of their volume fractions that it goes with (K,), of
             `dsdcli.process.long_waves.odds_exponents`; none where they are not known.
         voxel_size, voxel_unit: physical side of a voxel, None when unknown.

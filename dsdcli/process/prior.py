@@ -1,8 +1,8 @@
 """Where the reverse walk starts: what is left of the longest waves at the largest dose."""
 
 import math
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import torch
 
@@ -45,13 +45,30 @@ def slow_waves(
         return smooth(waves, torch.tensor([dose], device=fractions.device), lattice)
 
     waves = white_waves(fractions, law, lattice, generators, strength)
+    expected = expected_counts(waves, fractions, law, dose, walked, partial(_balanced, lattice=lattice))
+    return expected * lattice.walkable(fractions.device)
+
+
+def expected_counts(
+    waves: torch.Tensor,
+    fractions: torch.Tensor,
+    law: LongWaves,
+    dose: float,
+    walked: Callable[[torch.Tensor, float], torch.Tensor],
+    balanced: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """What `slow_waves` has of white waves (..., C, *L) around volume fractions (..., C), on any lattice.
+
+    Args:
+        walked: waves after a dose.
+        balanced: waves whose total is 0 wherever counts are fixed.
+    """
     if law.exponents is None:
         waves = walked(waves, dose)
     else:
         waves = walked(waves, BENT_AT * dose)
-        waves += _balanced(law.bent(waves, fractions), lattice)
-        waves = walked(waves, (1 - BENT_AT) * dose)
-    return (fractions[(..., *(None,) * lattice.ndim)] + waves).clamp_min(0) * lattice.walkable(fractions.device)
+        waves = walked(waves + balanced(law.bent(waves, fractions)), (1 - BENT_AT) * dose)
+    return (fractions[(..., *(None,) * (waves.ndim - fractions.ndim))] + waves).clamp_min(0)
 
 
 def white_waves(
@@ -65,13 +82,14 @@ def white_waves(
     """White noise whose long waves are those of images: float64 (B, C, *L).
 
     Args:
+        law: on the device of the fractions.
         fractions: volume fractions (B, C) of the phases.
         strength: of the waves (B, C), whose square the correlation of the law is relative to, where it is not what the
             law has for these fractions: of intensities, whose mean counts are the fractions, these.
         where: sites that have noise, bool (*L); the others have 0. Its total in every part of the lattice is 0.
     """
     device = fractions.device
-    root = symmetric_root(law.correlation.to(device))
+    root = symmetric_root(law.correlation)
     shape = (len(root), lattice.sites)
     white = [torch.randn(shape, generator=g, device=device, dtype=torch.float64) for g in generators]
     strength = law.strength(fractions) if strength is None else strength

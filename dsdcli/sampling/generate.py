@@ -100,7 +100,7 @@ def generate(
     if len(indices) != len(totals) or indices.step != 1:
         raise ValueError(f"{indices} does not number the {len(totals)} rows of the totals one by one")
     device = next(model.parameters()).device
-    law = config.long_waves(lattice, kind)
+    law = config.long_waves(lattice, kind).to(device)
     heads = model if (kind is None and told is None) or guidance == 1 else Guided(model, guidance)
     properties = None if told is None else torch.tensor([list(told)], dtype=torch.float32, device=device)
     totals = totals.reshape(len(totals), -1, len(config.phases))

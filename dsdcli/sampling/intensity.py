@@ -107,7 +107,7 @@ def generate_counts(
         frozen += torch.from_numpy(around.astype(np.int64)).to(device) * ~lattice.walkable(device)
     heads = model if kind is None or guidance == 1 else GuidedCounts(model, guidance)
     start = max(min(config.dose_max, settling_dose(lattice)), 2 * sampler.dose_end)
-    law = config.long_waves(lattice, kind)
+    law = config.long_waves(lattice, kind).to(device)
     sites = torch.from_numpy(np.bincount(lattice.parts.ravel())[1:]).to(device)  # (R,)
     batches = [indices[i : i + batch] for i in range(0, len(indices), batch)]
     done, total = 0, sampler.evaluations and sampler.evaluations * len(batches)

@@ -18,7 +18,7 @@ from dsdcli.network.slabs import SlabNet
 from dsdcli.process.image import assign, with_neighbours
 from dsdcli.process.lattice import Lattice
 from dsdcli.process.long_waves import LongWaves
-from dsdcli.process.prior import BENT_AT, symmetric_root
+from dsdcli.process.prior import expected_counts, symmetric_root
 from dsdcli.process.slab import Slab, Walkers
 from dsdcli.process.walk import Particles
 from dsdcli.sampling.blocks import RESERVE
@@ -115,18 +115,13 @@ def _slow_waves(fractions: torch.Tensor, law: LongWaves, dose: float, slab: Slab
         1,
     )
 
-    def walked(dose: float) -> torch.Tensor:
+    def walked(waves: torch.Tensor, dose: float) -> torch.Tensor:
         return slab.smoother(torch.tensor([dose], dtype=torch.float64, device=device))(waves)
 
-    waves -= slab.means(waves)  # the totals are fixed
-    if law.exponents is None:
-        waves = walked(dose)
-    else:
-        waves = walked(BENT_AT * dose)
-        more = law.bent(waves, fractions)
-        waves += more - slab.means(more)
-        waves = walked((1 - BENT_AT) * dose)
-    return (fractions.view(-1, *(1,) * slab.lattice.ndim) + waves).clamp_min(0)
+    def balanced(waves: torch.Tensor) -> torch.Tensor:
+        return waves.sub_(slab.means(waves))
+
+    return expected_counts(balanced(waves), fractions, law, dose, walked, balanced)
 
 
 def scattered(counts: np.ndarray, expected: torch.Tensor, slab: Slab, seed: int) -> Walkers:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shared import options, print_row, print_table
+from shared import options, print_row, print_table, training_data
 
 from dsdcli.data.dataset import Dataset
 from dsdcli.network.catalogue import find_model
@@ -24,6 +24,7 @@ from dsdcli.network.config import ModelConfig
 from dsdcli.process.image import one_hot
 from dsdcli.process.kernel import smooth
 from dsdcli.process.lattice import Lattice
+from dsdcli.process.long_waves import amplitudes
 from dsdcli.process.prior import slow_waves
 from dsdcli.sampling.generate import START
 from dsdcli.training.run import long_waves
@@ -42,8 +43,8 @@ def show(config: ModelConfig, dataset: Dataset, number: int, seed: int) -> None:
     for name, own in (("law", law), ("Gaussian, f (1 - f)", dataclasses.replace(law, exponents=None))):
         generators = [torch.Generator().manual_seed(seed + i) for i in range(number)]
         fields[name] = slow_waves(fractions, own, dose, lattice, generators)
-    planes = lattice.sites // (config.size[-2] * config.size[-1])
-    axes = [torch.cos(torch.pi / side * (torch.arange(side).double() + 0.5)) for side in config.size[-2:]]
+    half_waves = 1 if config.boundary == "noflux" else 2
+    axes = [torch.cos(half_waves * torch.pi / side * (torch.arange(side).double() + 0.5)) for side in config.size[-2:]]
     for phase, about in enumerate(config.phases):
         f = fractions[:, phase]
         limits = torch.quantile(f, torch.tensor(SHARES).double())
@@ -51,10 +52,10 @@ def show(config: ModelConfig, dataset: Dataset, number: int, seed: int) -> None:
         print(f"\n{about.name}: exponent {config.range_exponents[phase]:.2f}\n")
         print_table(["", *(f"{float(f[some].mean()):.3f}" for some in groups), "skewness"])
         for name, field in fields.items():
+            power = amplitudes(field, config.boundary)[..., phase].square().mean(0) / (f * (1 - f))
             plane = field[:, phase].flatten(1, -3).mean(1) if len(config.size) == 3 else field[:, phase]
             y, x = plane.mean(2) @ axes[0], plane.mean(1) @ axes[1]
             both = torch.einsum("nyx,y,x->n", plane, *axes)
-            power = (y.square() + x.square()) * planes / (f * (1 - f))
             skewness = (y * x * both).mean() / (y.std() * x.std() * both.std())
             print_row([name, *(f"{float(power[some].mean()):.1f}" for some in groups), f"{float(skewness):.2f}"])
 
@@ -68,14 +69,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if (chosen.output is None) == (chosen.show is None):
         parser.error("name either a new folder, -o, or a number of crops, --show")
-    path, dataset = find_model(chosen.model), Dataset.open(chosen.dataset)
-    source, weights = locate(path)
+    source, weights = locate(find_model(chosen.model))
     config = read_config(source)
-    names, theirs = ([phase.name for phase in each.phases] for each in (config, dataset))
-    if names != theirs:
-        parser.error(
-            f"the model has the phases {', '.join(names)}, {chosen.dataset} {', '.join(theirs)}: not one order"
-        )
+    dataset = training_data(parser, chosen.dataset, config)
     if config.species or [each.name for each in config.classes] != list(dataset.classes):
         parser.error("the law is of segmented images, and of a dataset with the classes of the model")
     of = (config.size, config.boundary, chosen.seed)

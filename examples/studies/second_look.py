@@ -10,9 +10,8 @@ import shutil
 import time
 from pathlib import Path
 
-from shared import options
+from shared import options, training_data
 
-from dsdcli.data.dataset import Dataset
 from dsdcli.device import pick_device
 from dsdcli.network.catalogue import find_model
 from dsdcli.network.checkpoint import load_model, locate, save_tensors
@@ -29,12 +28,7 @@ def main() -> None:
     path = find_model(chosen.model)
     model = load_model(path, pick_device(chosen.device))
     model.near = None
-    dataset = Dataset.open(chosen.dataset)
-    names, theirs = ([phase.name for phase in each.phases] for each in (model.config, dataset))
-    if names != theirs:
-        parser.error(
-            f"the model has the phases {', '.join(names)}, {chosen.dataset} {', '.join(theirs)}: not one order"
-        )
+    dataset = training_data(parser, chosen.dataset, model.config)
     began = time.monotonic()
     second_look(model, dataset, chosen.seed, FEWER * chosen.steps)
     chosen.output.mkdir()

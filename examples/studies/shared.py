@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,19 @@ def typical_totals(config: ModelConfig, lattice: Lattice, number: int) -> np.nda
 def counts_of(stack: np.ndarray, phases: int) -> np.ndarray:
     """Voxels of every phase in images (n, *L): int64 (n, K)."""
     return np.stack([np.bincount(image.ravel(), minlength=phases) for image in stack])
+
+
+def training_data(parser: argparse.ArgumentParser, path: Path, config: ModelConfig) -> Dataset:
+    """The dataset of a model, whose phases it must have in their order.
+
+    Raises:
+        SystemExit: it has others.
+    """
+    dataset = Dataset.open(path)
+    names, theirs = ([phase.name for phase in each.phases] for each in (config, dataset))
+    if names != theirs:
+        parser.error(f"the model has the phases {', '.join(names)}, {path} {', '.join(theirs)}: not one order")
+    return dataset
 
 
 def to_model(dataset: Dataset, config: ModelConfig) -> np.ndarray:
